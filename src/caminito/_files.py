@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_bytes
 from safetensors.torch import save as save_bytes
@@ -86,7 +85,9 @@ def read_json(path: str | Path) -> Any:
     except FileNotFoundError as error:
         raise RunError(f"expected a file {path}, found none. Give the folder that `train` or `save` wrote.") from error
     except (ValueError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} is not valid JSON ({error}). The file was altered or cut; restore it from a copy.") from error
+        raise RunError(
+            f"{path} is not valid JSON ({error}). The file was altered or cut; restore it from a copy."
+        ) from error
 
 
 def checksum(content: bytes) -> str:

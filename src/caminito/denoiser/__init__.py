@@ -1,0 +1,31 @@
+"""Denoisers: E[x0 | x_t], exact, learnt or adapted, and the same knowledge in other words."""
+
+from caminito.denoiser.base import Condition, Denoiser
+from caminito.denoiser.empirical import EmpiricalDenoiser
+from caminito.denoiser.gaussian import GaussianDenoiser
+from caminito.denoiser.mixture import MixtureDenoiser
+from caminito.denoiser.network import NetworkDenoiser
+from caminito.denoiser.precondition import Precondition, Prediction
+from caminito.denoiser.residual import ResidualVariance
+from caminito.denoiser.views import eps, flow, from_eps, from_flow, from_score, from_v, from_x0, score, v
+
+__all__ = [
+    "Condition",
+    "Denoiser",
+    "EmpiricalDenoiser",
+    "GaussianDenoiser",
+    "MixtureDenoiser",
+    "NetworkDenoiser",
+    "Precondition",
+    "Prediction",
+    "ResidualVariance",
+    "eps",
+    "flow",
+    "from_eps",
+    "from_flow",
+    "from_score",
+    "from_v",
+    "from_x0",
+    "score",
+    "v",
+]

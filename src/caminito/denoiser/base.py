@@ -1,0 +1,58 @@
+"""A denoiser: E[x0 | x_t], however one came by it.
+
+Closed forms, tree ensembles, networks and other libraries' models are all denoisers. It is not a torch module: what it
+holds is its own affair. Coefficients come from its process, in float64; x_t keeps its own dtype.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from torch import Tensor
+
+from caminito.process import Normal, Process
+from caminito.process.base import Time
+
+__all__ = ["Condition", "Denoiser"]
+
+Condition: TypeAlias = Mapping[str, Any] | None
+
+
+class Denoiser(ABC):
+    """The mean, and where known the variance and density, of the data given a noisy observation.
+
+    Attributes
+    ----------
+    process : Process
+    event_shape : tuple of int, or None if any shape will do
+    data_moments : (mean, var)
+        Of the data, broadcastable to an event: what the start of sampling is matched to where the process leaves a
+        trace of the data at its end. (0, 1) unless set.
+    """
+
+    process: Process
+    event_shape: tuple[int, ...] | None = None
+    data_moments: tuple[Tensor | float, Tensor | float] = (0.0, 1.0)
+
+    @abstractmethod
+    def mean(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
+        """E[x0 | x_t]; x_t of shape (B, *event), t of shape () or (B,)."""
+
+    def var(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor | None:
+        """Diagonal of Cov[x0 | x_t], shape of x_t; None if unknown."""
+        return None
+
+    def log_marginal(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor | None:
+        """log p_t(x_t) in nats, shape (B,); None if unknown."""
+        return None
+
+    def prior(self, t: Time | None = None) -> Normal:
+        """Law that sampling starts from at time t (t_max unless given)."""
+        mean, var = self.data_moments
+        return self.process.prior(mean, var, t)
+
+    def __call__(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
+        """`mean`."""
+        return self.mean(x_t, t, cond)

@@ -1,0 +1,92 @@
+"""What a network predicts, as one formula: x0_hat = skip x_t + out F(inp x_t, label).
+
+The network sees canonical coordinates: x_t scaled to unit variance with the sign of alpha taken out, and the label
+log(sigma / |alpha|) / 4. Neither depends on how a process scales or clocks its noise, so a network trained under one
+process serves another that passes the same sigma / alpha. With a = |alpha| data_std:
+
+    kind   what F is                        skip                 out
+    x0     x0 / data_std                    0                    data_std
+    eps    the noise                        1 / alpha            -sigma / alpha
+    v      a' eps - sigma' x0 / data_std    alpha d^2 / n^2      -d sigma / n          n^2 = a^2 + sigma^2
+    flow   eps - x0 / data_std              d / (a + sigma)      -d sigma / (a + sigma)
+    edm    -v                               alpha d^2 / n^2      d sigma / n
+
+Sources: Karras et al. 2022, table 1; Salimans & Ho 2022, appendix D; Lipman et al. 2023.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from caminito._errors import ConfigError, TimeError
+from caminito.process import Process
+from caminito.process.base import Time
+
+__all__ = ["Coefficients", "Precondition", "Prediction"]
+
+Prediction = Literal["x0", "eps", "v", "flow", "edm"]
+
+_LABEL_RANGE = 12.0  # |log(sigma / alpha)| beyond which a network sees no difference
+
+
+class Coefficients(NamedTuple):
+    """Of x0_hat = skip x_t + out F(inp x_t, label); float64, shape of t."""
+
+    skip: Tensor
+    out: Tensor
+    inp: Tensor
+    label: Tensor
+
+
+@dataclass(frozen=True)
+class Precondition:
+    """How a network's output becomes E[x0 | x_t].
+
+    Parameters
+    ----------
+    kind : 'x0', 'eps', 'v', 'flow' or 'edm'
+    data_std : float > 0
+        Standard deviation of the data that the network will see.
+    """
+
+    kind: Prediction = "edm"
+    data_std: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Prediction):
+            raise ConfigError(f"prediction: expected one of {', '.join(get_args(Prediction))}, got {self.kind!r}.")
+        if not self.data_std > 0:
+            raise ConfigError(f"data_std: expected a number > 0, got {self.data_std}.")
+
+    def coefficients(self, process: Process, t: Time) -> Coefficients:
+        """Coefficients at time t.
+
+        Raises
+        ------
+        TimeError
+            If `kind` is eps and alpha_t = 0: the noise alone says nothing of x0.
+        """
+        alpha, sigma = process.kernel(t)
+        d = self.data_std
+        sign = torch.where(alpha < 0, -torch.ones_like(alpha), torch.ones_like(alpha))
+        size = alpha.abs()
+        norm = torch.hypot(size * d, sigma)
+        if self.kind == "eps":
+            if bool((alpha == 0).any()):
+                raise TimeError("eps: x0 cannot be told from the noise where alpha_t = 0. Predict x0, v, flow or edm.")
+            skip, out = 1 / alpha, -sigma / alpha
+        elif self.kind == "x0":
+            skip, out = torch.zeros_like(alpha), torch.full_like(alpha, d)
+        elif self.kind == "flow":
+            skip, out = sign * d / (size * d + sigma), -d * sigma / (size * d + sigma)
+        else:
+            turn = -1.0 if self.kind == "v" else 1.0
+            skip, out = alpha * d**2 / norm**2, turn * d * sigma / norm
+        if self.kind == "eps":
+            out = out * sign  # F is the noise of the sign-free coordinates
+        label = (torch.log(sigma) - torch.log(size)).clamp(-_LABEL_RANGE, _LABEL_RANGE) / 4
+        return Coefficients(skip, out, sign / norm, label)

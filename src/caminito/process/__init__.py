@@ -1,0 +1,27 @@
+"""Forward processes: how data become noise, and the times at which a solver walks back."""
+
+from caminito.process import grid
+from caminito.process.base import ContinuousProcess, Process
+from caminito.process.chain import BetaTable, Chain, beta_table
+from caminito.process.continuous import EDM, VE, VP, Cosine, FromLogSNR, RectifiedFlow, SubVP
+from caminito.process.kernel import Bridge, Kernel, Normal, times
+
+__all__ = [
+    "EDM",
+    "VE",
+    "VP",
+    "BetaTable",
+    "Bridge",
+    "Chain",
+    "ContinuousProcess",
+    "Cosine",
+    "FromLogSNR",
+    "Kernel",
+    "Normal",
+    "Process",
+    "RectifiedFlow",
+    "SubVP",
+    "beta_table",
+    "grid",
+    "times",
+]
