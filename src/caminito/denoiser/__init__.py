@@ -1,6 +1,6 @@
 """Denoisers: E[x0 | x_t], exact, learnt or adapted, and the same knowledge in other words."""
 
-from caminito.denoiser.base import Condition, Denoiser
+from caminito.denoiser.base import Condition, Denoiser, rows_of
 from caminito.denoiser.empirical import EmpiricalDenoiser
 from caminito.denoiser.gaussian import GaussianDenoiser
 from caminito.denoiser.mixture import MixtureDenoiser
@@ -26,6 +26,7 @@ __all__ = [
     "from_score",
     "from_v",
     "from_x0",
+    "rows_of",
     "score",
     "v",
 ]

@@ -15,9 +15,21 @@ from torch import Tensor
 from caminito.process import Normal, Process
 from caminito.process.base import Time
 
-__all__ = ["Condition", "Denoiser"]
+__all__ = ["Condition", "Denoiser", "rows_of"]
 
 Condition: TypeAlias = Mapping[str, Any] | None
+
+
+def rows_of(cond: Condition, index: Tensor | slice) -> Condition:
+    """The conditions of some rows; a value may be a tensor, or a tuple of tensors and None (a value with its mask)."""
+
+    def take(value: Any) -> Any:
+        if isinstance(value, tuple):
+            parts: list[Any] = [None if part is None else part[index] for part in value]
+            return type(value)(*parts)
+        return value[index]
+
+    return None if cond is None else {name: take(value) for name, value in cond.items()}
 
 
 class Denoiser(ABC):

@@ -1,0 +1,28 @@
+"""Training: the objective, the loop, averaged weights, checkpoints, and what is measured on held-out data."""
+
+from caminito.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from caminito.training.config import TrainingConfig
+from caminito.training.ema import PowerAverage
+from caminito.training.fit import Progress, averaged, fit_steps, initial_state, precision_for
+from caminito.training.objective import denoising_loss, draw_times, weight_of
+from caminito.training.residual import fit_residual_variance
+from caminito.training.validation import Validation, validate
+
+__all__ = [
+    "PowerAverage",
+    "Progress",
+    "TrainingConfig",
+    "TrainingState",
+    "Validation",
+    "averaged",
+    "denoising_loss",
+    "draw_times",
+    "fit_residual_variance",
+    "fit_steps",
+    "initial_state",
+    "load_checkpoint",
+    "precision_for",
+    "save_checkpoint",
+    "validate",
+    "weight_of",
+]

@@ -1,0 +1,130 @@
+"""Checkpoints: everything that training needs to go on exactly, without pickle.
+
+A checkpoint is one safetensors file; `latest.json` names it with its checksum and is replaced last, so that a cut or a
+full disk at any moment leaves a valid pair. Noise, times and order are functions of (seed, step): there is no state of
+a random generator to keep.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from caminito._errors import RunError
+from caminito._files import read_json, read_tensors, write_json, write_tensors
+from caminito.training.ema import PowerAverage
+
+__all__ = ["TrainingState", "load_checkpoint", "save_checkpoint"]
+
+FORMAT_VERSION = 1
+_KEEP = 2
+
+
+@dataclass
+class TrainingState:
+    """What changes while a network is trained.
+
+    Attributes
+    ----------
+    network, optimizer, average : the three that hold tensors
+    step : int
+        Steps done.
+    elapsed : float
+        Seconds of training so far, over all sittings.
+    """
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: PowerAverage
+    step: int = 0
+    elapsed: float = 0.0
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name; Adam's moments under the name of their parameter."""
+        named = dict(self.network.named_parameters())
+        out = {f"network/{name}": value for name, value in self.network.state_dict().items()}
+        out |= {f"average/{name}": value for name, value in zip(named, self.average.values)}
+        for name, parameter in named.items():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                out[f"optimizer/{key}/{name}"] = torch.as_tensor(value)
+        return out
+
+    def load(self, tensors: dict[str, Tensor], step: int, elapsed: float) -> None:
+        """Take back what `tensors` gave.
+
+        Raises
+        ------
+        RunError
+            If names or shapes do not fit this network.
+        """
+        named = dict(self.network.named_parameters())
+        expected = {f"network/{n}": tuple(v.shape) for n, v in self.network.state_dict().items()}
+        found = {n: tuple(v.shape) for n, v in tensors.items() if n.startswith("network/")}
+        if expected != found:
+            differing = sorted(set(expected.items()) ^ set(found.items()))[:3]
+            raise RunError(
+                f"the checkpoint is of another network (first differences: {differing}). "
+                "Resume with the configuration the run was started with."
+            )
+        self.network.load_state_dict({n.removeprefix("network/"): v for n, v in tensors.items() if n in expected})
+        with torch.no_grad():
+            for name, value in zip(named, self.average.values):
+                value.copy_(tensors[f"average/{name}"])
+        for name, parameter in named.items():
+            pattern = re.compile(rf"optimizer/(\w+)/{re.escape(name)}")
+            found_state = {m[1]: v for n, v in tensors.items() if (m := pattern.fullmatch(n))}
+            if found_state:
+                self.optimizer.state[parameter] = {
+                    key: value if key == "step" else value.to(parameter.device) for key, value in found_state.items()
+                }
+        self.step, self.elapsed = step, elapsed
+
+
+def save_checkpoint(folder: str | Path, state: TrainingState) -> Path:
+    """Write the state and point `latest.json` to it; the two newest checkpoints are kept.
+
+    Raises
+    ------
+    StorageError
+        If the disk is full; the previous checkpoint is intact.
+    """
+    folder = Path(folder)
+    path = folder / f"step_{state.step:08d}.safetensors"
+    digest = write_tensors(path, state.tensors())
+    write_json(
+        folder / "latest.json",
+        {
+            "format_version": FORMAT_VERSION,
+            "file": path.name,
+            "sha256": digest,
+            "step": state.step,
+            "elapsed": state.elapsed,
+            "facts": state.facts,
+        },
+    )
+    for old in sorted(folder.glob("step_*.safetensors"))[:-_KEEP]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load_checkpoint(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and facts of the newest checkpoint of a folder.
+
+    Raises
+    ------
+    RunError
+        If there is none, or its file is cut or altered.
+    """
+    folder = Path(folder)
+    latest = read_json(folder / "latest.json")
+    if latest.get("format_version") != FORMAT_VERSION:
+        raise RunError(
+            f"{folder}: this version reads checkpoints of format {FORMAT_VERSION}, got {latest.get('format_version')}."
+        )
+    return read_tensors(folder / latest["file"], latest["sha256"]), latest

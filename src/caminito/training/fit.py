@@ -1,0 +1,279 @@
+"""Training a network to denoise: one loop, read from top to bottom.
+
+Everything random is a function of (seed, step, place in the batch), so a run that was killed and resumed ends with the
+weights of one that was not, bit for bit on the same machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from caminito._errors import ConfigError, DataError, NonFiniteError
+from caminito._random import Stream, normal, permutation, uniform
+from caminito.denoiser import Condition, NetworkDenoiser, rows_of
+from caminito.nn import Given
+from caminito.training.checkpoint import TrainingState
+from caminito.training.config import TrainingConfig
+from caminito.training.ema import PowerAverage
+from caminito.training.objective import denoising_loss, draw_times
+from caminito.training.validation import Validation, validate
+
+__all__ = ["Progress", "averaged", "fit_steps", "initial_state", "precision_for"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What one step did.
+
+    Attributes
+    ----------
+    step : int
+        Steps done.
+    loss : float
+        Mean weighted loss of the batch.
+    fraction : float
+        Share of the budget that is spent, in [0, 1].
+    elapsed, remaining : float
+        Seconds, over all sittings.
+    items_per_second : float
+        Over this sitting.
+    learning_rate, gradient_norm : float
+    validation : Validation or None
+        Of the averaged weights, on the steps that have one.
+    state : TrainingState
+        Live; save it between steps with `save_checkpoint`.
+    """
+
+    step: int
+    loss: float
+    fraction: float
+    elapsed: float
+    remaining: float
+    items_per_second: float
+    learning_rate: float
+    gradient_norm: float
+    validation: Validation | None
+    state: TrainingState
+
+
+def precision_for(config: TrainingConfig, device: torch.device, *, convolutional: bool = True) -> torch.dtype | None:
+    """The autocast dtype: bfloat16 where asked, or where the device multiplies it faster; else None (float32)."""
+    if config.precision != "auto":
+        return torch.bfloat16 if config.precision == "bfloat16" else None
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
+    if device.type == "cpu" and convolutional and torch.cpu._is_amx_tile_supported():
+        return torch.bfloat16
+    return None
+
+
+def initial_state(network: nn.Module, config: TrainingConfig) -> TrainingState:
+    """State before the first step."""
+    device = next(network.parameters()).device
+    optimizer = torch.optim.AdamW(
+        network.parameters(),
+        lr=config.learning_rate,
+        betas=(0.9, 0.99),
+        weight_decay=config.weight_decay,
+        fused=device.type in ("cpu", "cuda"),
+    )
+    return TrainingState(network, optimizer, PowerAverage(network.parameters(), config.ema))
+
+
+def fit_steps(
+    denoiser: NetworkDenoiser,
+    data: Tensor,
+    config: TrainingConfig,
+    *,
+    cond: Condition = None,
+    held_out: Tensor | None = None,
+    held_out_cond: Condition = None,
+    seed: int = 0,
+    resume: TrainingState | None = None,
+) -> Iterator[Progress]:
+    """Train the network of `denoiser` in place, yielding after each step.
+
+    Parameters
+    ----------
+    denoiser : NetworkDenoiser
+    data : tensor, shape (N, *event), on the device of the network
+    config : TrainingConfig
+        With `steps`, `minutes` or both: the first that is spent ends the run.
+    cond : mapping of conditions with N rows
+    held_out, held_out_cond : as data and cond, for validation
+    seed : int
+    resume : TrainingState
+        To go on from; its network must be that of `denoiser`.
+
+    Raises
+    ------
+    ConfigError
+        If neither `steps` nor `minutes` is given.
+    NonFiniteError
+        At the first loss that is not finite: what was seen, and what to do. The last checkpoint is good.
+    """
+    if config.steps is None and config.minutes is None:
+        raise ConfigError("training: expected a budget, got none. Set steps, minutes, or both.")
+    if len(data) == 0:
+        raise DataError("training: expected at least one item, got none.")
+    network, process = denoiser.network, denoiser.process
+    state = initial_state(network, config) if resume is None else resume
+    parameters = list(network.parameters())
+    forward: nn.Module = torch.compile(network) if config.compile else network  # type: ignore[assignment]
+    trained = NetworkDenoiser(
+        forward, denoiser.precondition, process, denoiser.event_shape or (), autocast=denoiser.autocast
+    )
+    before, clock, first = state.elapsed, time.monotonic(), state.step
+    order = _Order(seed, len(data))
+    while (fraction := _spent(config, state)) < 1:
+        step = state.step
+        index = order.rows(step * config.batch_size, config.batch_size).to(data.device)
+        t = draw_times(process, config, seed, step, config.batch_size)
+        eps = normal(seed, Stream.NOISE, step, (len(index), *data.shape[1:]), dtype=data.dtype, device=data.device)
+        rows = _conditions(cond, index, config.condition_dropout, seed, step)
+        rate = _learning_rate(config, step, fraction)
+
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        with _seeded(network, seed, step):
+            loss = denoising_loss(trained, data[index], t, eps, weight=config.weight, cond=rows).mean()
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(parameters, config.clip)
+        value, size = float(loss.detach()), float(norm)
+        if not (math.isfinite(value) and math.isfinite(size)):
+            raise NonFiniteError(_diagnosis(step, value, size, rate, data, parameters, config))
+        state.optimizer.step()
+        state.average.update(parameters, step + 1)
+
+        state.step += 1
+        state.elapsed = before + time.monotonic() - clock
+        fraction = _spent(config, state)
+        validation = None
+        if held_out is not None and len(held_out) and (state.step % config.validate_every == 0 or fraction >= 1):
+            with averaged(state):
+                validation = validate(denoiser, held_out[: config.validation_items], config, seed, held_out_cond)
+            state.elapsed = before + time.monotonic() - clock
+        sitting = max(state.elapsed - before, 1e-9)
+        yield Progress(
+            step=state.step,
+            loss=value,
+            fraction=fraction,
+            elapsed=state.elapsed,
+            remaining=state.elapsed * (1 - fraction) / max(fraction, 1e-9),
+            items_per_second=(state.step - first) * config.batch_size / sitting,
+            learning_rate=rate,
+            gradient_norm=size,
+            validation=validation,
+            state=state,
+        )
+
+
+@contextlib.contextmanager
+def averaged(state: TrainingState) -> Iterator[nn.Module]:
+    """The network with its averaged weights, in evaluation mode, for as long as the block lasts."""
+    training = state.network.training
+    parameters: list[Tensor] = list(state.network.parameters())
+    raw = [parameter.detach().clone() for parameter in parameters]
+    try:
+        with torch.no_grad():
+            torch._foreach_copy_(parameters, state.average.values)
+        state.network.eval()
+        yield state.network
+    finally:
+        with torch.no_grad():
+            torch._foreach_copy_(parameters, raw)
+        state.network.train(training)
+
+
+@contextlib.contextmanager
+def _seeded(network: nn.Module, seed: int, step: int) -> Iterator[None]:
+    """Makes the network's own dropout, if it has any, a function of (seed, step)."""
+    if not any(isinstance(module, nn.Dropout) and module.p > 0 for module in network.modules()):
+        yield
+        return
+    with torch.random.fork_rng():
+        torch.manual_seed(int(uniform(seed, Stream.WEIGHTS, step, 1) * 2**53))
+        yield
+
+
+class _Order:
+    """Row numbers of an endless reading of the data, shuffled anew each time through."""
+
+    def __init__(self, seed: int, count: int) -> None:
+        self._seed, self._count = seed, count
+        self._epoch, self._rows = -1, torch.empty(0, dtype=torch.long)
+
+    def rows(self, start: int, count: int) -> Tensor:
+        """Rows at places start .. start + count - 1."""
+        parts = []
+        while count > 0:
+            epoch, place = divmod(start, self._count)
+            if epoch != self._epoch:
+                self._epoch, self._rows = epoch, permutation(self._seed, Stream.ORDER, epoch, self._count)
+            part = self._rows[place : place + count]
+            parts.append(part)
+            start, count = start + len(part), count - len(part)
+        return torch.cat(parts)
+
+
+def _conditions(cond: Condition, index: Tensor, dropout: float, seed: int, step: int) -> Condition:
+    """Rows of the conditions, with whole rows dropped at random so that the network also learns to do without."""
+    if cond is None:
+        return None
+
+    kept = uniform(seed, Stream.DROPOUT, step, len(index)).to(index.device) >= dropout
+    given = rows_of(cond, index) or {}
+    return {
+        name: value._replace(present=kept) if isinstance(value, Given) else Given(value, present=kept)
+        for name, value in given.items()
+    }
+
+
+def _spent(config: TrainingConfig, state: TrainingState) -> float:
+    by_steps = 0.0 if config.steps is None else state.step / config.steps
+    by_clock = 0.0 if config.minutes is None else state.elapsed / (60 * config.minutes)
+    return min(1.0, max(by_steps, by_clock))
+
+
+def _learning_rate(config: TrainingConfig, step: int, fraction: float) -> float:
+    rise = min(1.0, (step + 1) / (config.warmup + 1))
+    if config.decay == "cosine":
+        fall = 0.5 * (1 + math.cos(math.pi * fraction))
+    else:
+        fall = 1 - fraction if config.decay == "linear" else 1.0
+    return config.learning_rate * min(rise, fall)
+
+
+def _diagnosis(
+    step: int,
+    loss: float,
+    norm: float,
+    rate: float,
+    data: Tensor,
+    parameters: list[nn.Parameter],
+    config: TrainingConfig,
+) -> str:
+    largest = max(float(p.detach().abs().max()) for p in parameters)
+    spread = float(data.std()) if data.numel() > 1 else 0.0
+    if not bool(torch.isfinite(data).all()):
+        cause = "the data hold values that are not finite; remove them"
+    elif not math.isfinite(largest):
+        cause = "a weight had already become infinite; lower learning_rate"
+    elif spread > 100:
+        cause = f"the data reach the network with standard deviation {spread:.3g}; scale them to about 1"
+    elif config.precision == "bfloat16":
+        cause = "bfloat16 may have overflowed; use precision='float32'"
+    else:
+        cause = f"the step size {rate:.2g} is probably too large; try learning_rate={config.learning_rate / 3:.1g}"
+    return (
+        f"training stopped at step {step}: loss {loss:g}, gradient norm {norm:g}, largest weight {largest:.3g}. "
+        f"Probable cause: {cause}. The last checkpoint holds the weights before this."
+    )

@@ -1,0 +1,89 @@
+"""What training minimises: the weighted squared error of E[x0 | x_t], and where its noise levels come from.
+
+    L = E_t w(t) |x0 - D(alpha_t x0 + sigma_t eps, t)|^2 / d
+
+Weights are declared on the x0 error, whatever the network predicts. With SNR = alpha^2 / sigma^2:
+
+    simple   SNR               the eps error of Ho et al. 2020, eq. 14
+    snr      max(SNR, 1)       truncated SNR, Salimans & Ho 2022, eq. 9
+    min-snr  min(SNR, 5)       Hang et al. 2023
+    edm      SNR + 1           Karras et al. 2022, table 1, for unit variance; also the v error
+    sigmoid  SNR sigmoid(2 - log SNR)   Hoogeboom et al. 2024 (SiD2): eps weight sigmoid(b - log SNR), b = 2
+    uniform  1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from caminito._errors import ConfigError
+from caminito._random import Stream, uniform
+from caminito.denoiser import Condition, NetworkDenoiser
+from caminito.process import Process, times
+from caminito.process.base import Time
+from caminito.training.config import TrainingConfig
+
+__all__ = ["WEIGHTS", "denoising_loss", "draw_times", "weight_of"]
+
+WEIGHTS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "simple": lambda logsnr: torch.exp(logsnr),
+    "snr": lambda logsnr: torch.exp(logsnr).clamp_min(1),
+    "min-snr": lambda logsnr: torch.exp(logsnr).clamp_max(5),
+    "edm": lambda logsnr: torch.exp(logsnr) + 1,
+    "sigmoid": lambda logsnr: torch.exp(logsnr) * torch.sigmoid(2 - logsnr),
+    "uniform": torch.ones_like,
+}
+
+
+def weight_of(name: str, process: Process, t: Time) -> Tensor:
+    """w(t) on the squared x0 error, float64, shape of t."""
+    if name not in WEIGHTS:
+        raise ConfigError(f"weight: expected one of {', '.join(WEIGHTS)}, got {name!r}.")
+    return WEIGHTS[name](process.logsnr(t))
+
+
+def denoising_loss(
+    denoiser: NetworkDenoiser, x0: Tensor, t: Tensor, eps: Tensor, *, weight: str = "edm", cond: Condition = None
+) -> Tensor:
+    """Weighted squared x0 error of each sample, averaged over its entries.
+
+    Parameters
+    ----------
+    denoiser : NetworkDenoiser
+    x0, eps : tensor, shape (B, *event)
+    t : float64 tensor, shape (B,), times > 0
+    weight : a name of `WEIGHTS`
+    cond : mapping of conditions with B rows
+
+    Returns
+    -------
+    tensor, shape (B,)
+        Its optimum, D exact, is w(t) times the mean of Var[x0 | x_t].
+    """
+    process = denoiser.process
+    prediction = denoiser.mean(process.noise(x0, t, eps), t, cond)
+    return times(weight_of(weight, process, t), (prediction - x0).square().flatten(1).mean(1))
+
+
+def draw_times(process: Process, config: TrainingConfig, seed: int, step: int, count: int, *, start: int = 0) -> Tensor:
+    """Noise levels of rows start .. start + count - 1 of a step, as times; float64, shape (count,).
+
+    A low-discrepancy batch shifts one even ladder by one uniform draw (Kingma et al. 2021, appendix I.1), which lowers
+    the variance of the loss at no cost. A chain gets whole steps 1..T.
+    """
+    if config.draws == "independent":
+        u = uniform(seed, Stream.TIME, step, count, start=start)
+    else:
+        shift = uniform(seed, Stream.TIME, step, 1)
+        u = (shift + torch.arange(start, start + count, dtype=torch.float64) / config.batch_size) % 1.0
+    if config.times == "uniform":
+        if process.is_discrete:
+            return torch.floor(u * process.t_max).clamp_max(process.t_max - 1) + 1
+        return (1 - u) * process.t_max  # (0, t_max]: the end is trained on, the data are not
+    normal = torch.special.ndtri(u.clamp(1e-12, 1 - 1e-12))
+    logsnr = -2 * (config.time_mean + config.time_std * normal)
+    t = process.time(logsnr)
+    return t.clamp(1, process.t_max) if process.is_discrete else t.clamp(1e-9 * process.t_max, process.t_max)
