@@ -53,15 +53,23 @@ class Spectrum:
 
     def into(self, x: Tensor) -> Tensor:
         """Coordinates of rows (B, d) in the eigenbasis."""
-        return x if self.basis is None else x @ self.basis.to(x)
+        return x if self.basis is None else _rows_times(x, self.basis.to(x))
 
     def back(self, x: Tensor) -> Tensor:
         """Rows (B, d) from their coordinates in the eigenbasis."""
-        return x if self.basis is None else x @ self.basis.T.to(x)
+        return x if self.basis is None else _rows_times(x, self.basis.T.to(x))
 
     def diagonal(self, values: Tensor) -> Tensor:
         """Diagonal of U diag(values) U^T for values of shape (..., d)."""
-        return values if self.basis is None else values @ (self.basis.T**2).to(values)
+        return values if self.basis is None else _rows_times(values, (self.basis.T**2).to(values))
+
+
+def _rows_times(rows: Tensor, matrix: Tensor) -> Tensor:
+    """`rows @ matrix`, summed in the same order for any number of rows; a matrix product is not (its kernels differ)."""
+    total = rows[..., :1] * matrix[0]
+    for j in range(1, len(matrix)):
+        total = total + rows[..., j : j + 1] * matrix[j]
+    return total
 
 
 class GaussianDenoiser(Denoiser):

@@ -47,10 +47,14 @@ class MixtureDenoiser(Denoiser):
         w = torch.as_tensor(weights, dtype=torch.float64)
         m = torch.as_tensor(means, dtype=torch.float64)
         c = torch.as_tensor(covs, dtype=torch.float64)
-        if w.ndim != 1 or bool((w < 0).any()) or abs(float(w.sum()) - 1) > 1e-8:
-            raise ConfigError(f"weights: expected a list of numbers >= 0 that sum to 1, got sum {float(w.sum()):g}.")
+        if w.ndim != 1 or bool((w < 0).any()) or abs(float(w.sum()) - 1) > 1e-5:
+            raise ConfigError(
+                f"weights: expected a list of numbers >= 0 that sum to 1, got sum {float(w.sum()):.9g}. "
+                "Divide them by their sum."
+            )
         if m.ndim < 2 or len(m) != len(w) or (c.ndim > 0 and len(c) != len(w)):
             raise ShapeError(f"expected {len(w)} means and covariances, got shapes {tuple(m.shape)}, {tuple(c.shape)}.")
+        w = w / w.sum()  # weights rounded to float32 sum to 1 within 1e-7 only
         self.process = process
         self.event_shape = tuple(m.shape[1:])
         self._log_weights = torch.log(w)
@@ -79,21 +83,25 @@ class MixtureDenoiser(Denoiser):
         """Posterior weights of the components, shape (B, K)."""
         return torch.softmax(self._log_joint(x_t, t), 1)
 
-    def _moments(self, x_t: Tensor, t: Time) -> tuple[Tensor, Tensor]:
-        r = self.responsibilities(x_t, t).reshape(len(x_t), -1, *([1] * len(self.event_shape or ())))
-        return r, torch.stack([part.mean(x_t, t) for part in self._parts], 1)
+    def _shares(self, x_t: Tensor, t: Time) -> tuple[Tensor, ...]:
+        """Responsibilities, one column (B, 1, ...) for each component."""
+        column = (len(x_t), *([1] * len(self.event_shape or ())))
+        return tuple(r.reshape(column) for r in self.responsibilities(x_t, t).unbind(1))
 
     def mean(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
         """sum_k r_k D_k."""
-        r, means = self._moments(x_t, t)
-        return (r * means).sum(1)
+        # summed component by component: the order must not depend on the number of rows
+        total = torch.zeros_like(x_t)
+        for r, part in zip(self._shares(x_t, t), self._parts):
+            total = total + r * part.mean(x_t, t)
+        return total
 
     def var(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
         """Diagonal of sum_k r_k (C_k + (D_k - E)(D_k - E)^T)."""
-        r, means = self._moments(x_t, t)
-        inner = torch.stack([part.var(x_t, t) for part in self._parts], 1)
-        centre = (r * means).sum(1, keepdim=True)
-        return (r * (inner + (means - centre) ** 2)).sum(1)
+        centre, total = self.mean(x_t, t), torch.zeros_like(x_t)
+        for r, part in zip(self._shares(x_t, t), self._parts):
+            total = total + r * (part.var(x_t, t) + (part.mean(x_t, t) - centre) ** 2)
+        return total
 
     def log_marginal(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
         """Log of the mixture of noisy components."""

@@ -110,7 +110,7 @@ def from_v(fn: Function, process: Process) -> Denoiser:
 
 
 def from_flow(fn: Function, process: Process) -> Denoiser:
-    """A denoiser from the ODE's velocity: x0 = (sigma' x_t - sigma flow) / (alpha sigma' - alpha' sigma)."""
+    """A denoiser from flow = dx/dt of the ODE: x0 = (sigma' x_t - sigma flow) / (alpha sigma' - alpha' sigma)."""
 
     def coefficients(t: Tensor) -> tuple[Tensor, Tensor]:
         alpha, sigma = process.kernel(t)

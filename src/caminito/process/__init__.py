@@ -5,6 +5,7 @@ from caminito.process.base import ContinuousProcess, Process
 from caminito.process.chain import BetaTable, Chain, beta_table
 from caminito.process.continuous import EDM, VE, VP, Cosine, FromLogSNR, RectifiedFlow, SubVP
 from caminito.process.kernel import Bridge, Kernel, Normal, times
+from caminito.process.plain import process_from_dict, process_to_dict
 
 __all__ = [
     "EDM",
@@ -23,5 +24,7 @@ __all__ = [
     "SubVP",
     "beta_table",
     "grid",
+    "process_from_dict",
+    "process_to_dict",
     "times",
 ]

@@ -69,7 +69,8 @@ class Process(ABC):
     def logsnr(self, t: Time) -> Tensor:
         """log(alpha_t^2 / sigma_t^2): +inf at t = 0, -inf where alpha_t = 0."""
         alpha, sigma = self.kernel(t)
-        return 2 * (torch.log(alpha.abs()) - torch.log(sigma))
+        gap = 2 * (torch.log(alpha.abs()) - torch.log(sigma))
+        return torch.where(alpha == 0, torch.full_like(gap, -torch.inf), gap)  # also where the noise is gone too
 
     def bridge(self, s: Time, t: Time) -> Bridge:
         """Posterior of x_s given x_t and x_0.

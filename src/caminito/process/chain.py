@@ -91,6 +91,10 @@ class Chain(Process):
         table = beta_table(betas, steps) if isinstance(betas, str) else torch.as_tensor(np.asarray(betas, np.float64))
         if table.ndim != 1 or not bool(((table > 0) & (table <= 1)).all()):
             raise ConfigError("betas: expected a list of numbers in (0, 1], got values outside it. beta is a variance.")
+        if zero_snr and len(table) < 2:
+            raise ConfigError(
+                "zero_snr: expected a chain of at least 2 steps, got 1. Its signal cannot be rescaled to 0."
+            )
         if zero_snr:
             table = _zero_terminal_snr(table)
         chain = cls.__new__(cls)

@@ -9,6 +9,7 @@ A solver is an immutable value: what it remembers between steps is returned as `
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from caminito.process import Process, times
 __all__ = ["DDIM", "Ancestral", "DPMpp2M", "Heun", "Solver", "Step", "solver_named"]
 
 Draw = Callable[[], Tensor]
+
+_NO_GAP = 1e-9  # of log-SNR: what rounding leaves of a step without noise
 
 
 class Step(NamedTuple):
@@ -70,10 +73,12 @@ class Solver(ABC):
 
 
 def _ratio(process: Process, s: Tensor, t: Tensor) -> Tensor:
-    """k = sign(a) sigma_s / sigma_t."""
+    """k = sign(a) sigma_s / sigma_t; 0 where x_t has no noise to pass on (first steps of some chains)."""
     sigma_s, sigma_t = process.kernel(s).std, process.kernel(t).std
     a = process.transition(s, t).scale
-    return torch.where(a < 0, -1.0, 1.0) * sigma_s / sigma_t
+    noiseless = sigma_t == 0
+    ratio = torch.where(a < 0, -1.0, 1.0) * sigma_s / torch.where(noiseless, torch.ones_like(sigma_t), sigma_t)
+    return torch.where(noiseless, torch.zeros_like(ratio), ratio)
 
 
 def _half_logsnr_gap(process: Process, s: Tensor, t: Tensor) -> Tensor:
@@ -96,8 +101,9 @@ class Ancestral(Solver):
 
     - ``small``: the bridge's own (beta-tilde); exact if the data are a single point.
     - ``large``: the transition's (beta); exact if the data are N(0, 1). None at the last step.
-    - ``posterior``: bridge's + c0^2 Var[x0 | x_t]; exact for Gaussian data at any number of steps. Its last step draws
-      x0 from N(D, Var[x0 | x_t]): that little is what makes it exact. Needs a denoiser that knows its variance.
+    - ``posterior``: bridge's + c0^2 Var[x0 | x_t]; exact for Gaussian data of independent entries (the variance is a
+      diagonal) at any number of steps. Its last step draws x0 from N(D, Var[x0 | x_t]): that little is what makes it
+      exact. Needs a denoiser that knows its variance.
 
     Sources: Ho et al. 2020, section 3.2 and algorithm 2; Bao et al. 2022 (Analytic-DPM), eq. 7.
     """
@@ -151,12 +157,13 @@ class DDIM(Solver):
         x0 = denoise(x, t)
         if self.eta == 0:
             return Step(_towards(process, x, x0, s, t), x0, None)
-        alpha_s, sigma_s = process.kernel(s)
-        alpha_t, sigma_t = process.kernel(t)
-        std = self.eta * process.bridge(s, t).std
+        bridge, k = process.bridge(s, t), _ratio(process, s, t)
+        alpha_s, alpha_t = process.kernel(s).scale, process.kernel(t).scale
+        std = self.eta * bridge.std
+        # sign(a) sqrt(sigma_s^2 - std^2) / sigma_t, from sigma_s^2 - bridge.std^2 = (ct sigma_t)^2 without the difference
         sign = torch.where(process.transition(s, t).scale < 0, -1.0, 1.0)
-        direction = sign * torch.sqrt((sigma_s**2 - std**2).clamp_min(0))
-        mean = times(alpha_s - direction * alpha_t / sigma_t, x0) + times(direction / sigma_t, x)
+        direction = sign * torch.hypot(math.sqrt((1 - self.eta) * (1 + self.eta)) * k, self.eta * bridge.ct)
+        mean = times(alpha_s - direction * alpha_t, x0) + times(direction, x)
         return Step(mean if float(std) == 0 else mean + times(std, eps()), x0, None)
 
 
@@ -193,7 +200,8 @@ class DPMpp2M(Solver):
 
     x_s = k x_t - alpha_s expm1(-h) (D + (D - D_prev) h / (2 h_prev))
 
-    First order in the first step and in the last (sigma_s = 0, where h is infinite), as the limit demands.
+    First order in the first step and in the last (sigma_s = 0, where h is infinite), as the limit demands. A step that
+    brings no noise (h = 0 in some chains) teaches no slope and is not remembered.
     Source: Lu et al. 2022 (DPM-Solver++), algorithm 2.
     """
 
@@ -204,6 +212,8 @@ class DPMpp2M(Solver):
         """As above."""
         x0 = denoise(x, t)
         h = _half_logsnr_gap(process, s, t)
+        if float(h) < _NO_GAP:
+            return Step(_towards(process, x, x0, s, t), x0, state)
         if state is None or not bool(torch.isfinite(h)):
             return Step(_towards(process, x, x0, s, t), x0, (x0, h))
         previous, h_previous = state

@@ -1,0 +1,93 @@
+"""What is chosen from the data when the user does not choose, and why.
+
+The noise must reach from the finest distinction in the data to where nothing of them is left:
+
+- sigma_max is ten times the standard deviation along the leading direction: there the law of x_t differs from its
+  normal prior by less than 1e-4 nats in that direction. For photographs the value is near that of Karras et al. 2022;
+  smooth fields, whose leading direction holds most of the variance, need far more, or they lose spread and extremes.
+- sigma_min is a twentieth of the distance per entry between nearest neighbours, kept within [0.002, 0.02].
+
+All in encoded units, where each channel has unit variance.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from caminito._random import Stream, normal, permutation
+from caminito.process import Process
+
+__all__ = ["Choice", "DataScale", "data_scale", "prior_gap"]
+
+_ROWS = 2048
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A value and the reason for it."""
+
+    value: Any
+    why: str
+
+
+@dataclass(frozen=True)
+class DataScale:
+    """Scales of encoded data: standard deviation along the leading direction, and distance between neighbours.
+
+    Attributes
+    ----------
+    leading : float
+        Square root of the largest eigenvalue of the covariance (1 for white data).
+    neighbour : float
+        Median distance to the nearest other item, divided by sqrt(entries).
+    """
+
+    leading: float
+    neighbour: float
+
+    @property
+    def sigma_max(self) -> float:
+        """Noise that hides the data."""
+        return 10 * max(self.leading, 1.0)
+
+    @property
+    def sigma_min(self) -> float:
+        """Noise that hides nothing."""
+        return min(max(self.neighbour / 20, 0.002), 0.02)
+
+    @property
+    def time_law(self) -> tuple[float, float]:
+        """Mean and standard deviation of log(sigma / alpha) to train on: around what lies between the two scales."""
+        low = math.log(min(max(self.neighbour, 1e-3), 1.0))
+        return low / 2 - 0.5, 1.4 - low / 6
+
+
+def data_scale(x: Tensor, seed: int = 0) -> DataScale:
+    """Scales of encoded data (n, *event), from at most 2048 rows."""
+    rows = x[permutation(seed, Stream.SPLIT, 1, len(x))[:_ROWS]].flatten(1).float()
+    centred = rows - rows.mean(0)
+    probe = normal(seed, Stream.PROBE, 0, (1, centred.shape[1]))[0]
+    for _ in range(30):  # power iteration on the covariance
+        probe = centred.T @ (centred @ probe)
+        probe = probe / probe.norm().clamp_min(1e-30)
+    leading = float((centred @ probe).norm() / math.sqrt(max(len(rows) - 1, 1)))
+    distances = torch.cdist(rows, rows)
+    distances.fill_diagonal_(float("inf"))
+    nearest = distances.min(1).values
+    apart = nearest[nearest > 0]
+    neighbour = float(apart.median()) / math.sqrt(rows.shape[1]) if len(apart) else 1.0
+    # fewer rows than items: neighbours are farther apart than they are in the whole set
+    neighbour *= (len(rows) / len(x)) ** (1 / rows.shape[1])
+    return DataScale(leading, neighbour)
+
+
+def prior_gap(process: Process, scale: DataScale) -> float:
+    """Kullback-Leibler divergence, in nats, of x_T from its prior along the leading direction of the data."""
+    alpha, sigma = (float(c) for c in process.kernel(process.t_max))
+    ratio = (alpha**2 * scale.leading**2 + sigma**2) / (alpha**2 + sigma**2)
+    return 0.5 * (ratio - 1 - math.log(ratio))

@@ -1,0 +1,528 @@
+"""The estimator: what a user holds.
+
+`fit` learns from arrays, `sample` gives back arrays like them. Inside, a codec makes tensors of the arrays, a process
+makes noise of the tensors, a network learns E[x0 | x_t], and a solver walks back.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor, nn
+
+from caminito import nn as networks
+from caminito._errors import ConfigError, PriorMismatch
+from caminito._random import Stream, seed_from, uniform
+from caminito.data import ArrayCodec, Codec, holdout
+from caminito.denoiser import Condition, NetworkDenoiser, Precondition, Prediction, ResidualVariance, rows_of
+from caminito.estimators.choices import Choice, data_scale, prior_gap
+from caminito.estimators.conditions import ConditionCodec
+from caminito.estimators.frames import Container
+from caminito.estimators.schema import parse_config, parse_training
+from caminito.process import EDM, Process, process_from_dict
+from caminito.process import grid as grids
+from caminito.sampling import Solver, log_prob, sample, solver_named
+from caminito.training import (
+    Progress,
+    TrainingConfig,
+    TrainingState,
+    averaged,
+    fit_residual_variance,
+    fit_steps,
+    initial_state,
+    load_checkpoint,
+    precision_for,
+)
+
+__all__ = ["Description", "DiffusionModel"]
+
+_LOG = logging.getLogger("caminito")
+
+
+class Description(dict[str, Choice]):
+    """What was chosen and why; prints as text."""
+
+    def __str__(self) -> str:
+        width = max((len(name) for name in self), default=0)
+        return "\n".join(
+            f"{name:<{width}}  {choice.value}\n{'':<{width}}    {choice.why}" for name, choice in self.items()
+        )
+
+
+class DiffusionModel(DensityMixin, BaseEstimator):
+    """Diffusion model of arrays of any event shape: points and rows with a perceptron, grids with a U-Net.
+
+    Parameters
+    ----------
+    process : 'auto', a kind ('edm', 'vp', 'cosine', 'rectified-flow', 'ddpm', ...), its options, or a Process
+        How data become noise. auto: EDM with the noise range chosen from the data.
+    network : 'auto', 'mlp', 'unet', options for `caminito.nn.build`, or a torch module (x, label, cond) -> x-shaped
+    prediction : 'edm', 'v', 'eps', 'flow' or 'x0'
+        What the network predicts.
+    max_steps, minutes : int, float, optional
+        Training budget; the first that is spent ends training. Neither: a number of steps chosen from the data.
+    training : mapping, optional
+        Options of `caminito.training.TrainingConfig` (batch_size, learning_rate, ema, weight, precision, ...).
+    solver : name or Solver
+    n_steps : int
+        Steps of the solver when sampling.
+    validation_fraction : float in [0, 1)
+        Share of the data held out to measure the loss per noise level and Var[x0 | x_t].
+    channel_axis : None, 1 or -1
+        Where the channels of a grid are: (n, H, W) has none, (n, C, H, W) has 1, (n, H, W, C) has -1.
+    random_state : int, RandomState or None
+        Seed of weights, noise, order and split.
+    device : 'auto', 'cpu', 'cuda', ...
+    verbose : int
+        1 logs progress to the logger 'caminito'.
+
+    Attributes
+    ----------
+    process_, codec_, denoiser_ : the fitted parts
+    event_shape_ : tuple of int, of the encoded event
+    n_features_in_ : int
+    classes_ : array of the classes of y, if y was given as labels
+    choices_ : dict of Choice
+    history_ : list of dict, one per validation
+    n_steps_ : int, training steps done
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> model = DiffusionModel(max_steps=20, random_state=0).fit(X)
+    >>> model.sample(5, random_state=0).shape
+    (5, 2)
+    """
+
+    denoiser_: NetworkDenoiser
+    residual_variance_: ResidualVariance | None
+    history_: list[dict[str, Any]]
+    _state: TrainingState | None
+
+    def __init__(
+        self,
+        *,
+        process: str | Mapping[str, Any] | Process = "auto",
+        network: str | Mapping[str, Any] | nn.Module = "auto",
+        prediction: Prediction = "edm",
+        max_steps: int | None = None,
+        minutes: float | None = None,
+        training: Mapping[str, Any] | None = None,
+        solver: str | Solver = "dpmpp2m",
+        n_steps: int = 24,
+        validation_fraction: float = 0.1,
+        channel_axis: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        device: str = "auto",
+        verbose: int = 0,
+    ) -> None:
+        self.process = process
+        self.network = network
+        self.prediction = prediction
+        self.max_steps = max_steps
+        self.minutes = minutes
+        self.training = training
+        self.solver = solver
+        self.n_steps = n_steps
+        self.validation_fraction = validation_fraction
+        self.channel_axis = channel_axis
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
+
+    # -- fitting ------------------------------------------------------------------------------------------------------
+
+    def fit(
+        self, X: ArrayLike, y: ArrayLike | None = None, *, condition: Mapping[str, ArrayLike] | None = None
+    ) -> Self:
+        """Learn the law of the items of X.
+
+        Parameters
+        ----------
+        X : array, shape (n, ...), or DataFrame of numbers
+        y : array (n,), optional
+            Classes (integers, words) or numbers to condition on.
+        condition : mapping of arrays with n rows, optional
+            Further conditions by name.
+        """
+        for progress in self.fit_iter(X, y, condition=condition):
+            if self.verbose and progress.validation is not None:
+                _LOG.info(
+                    "step %d (%.0f %%): held-out loss %.4f",
+                    progress.step,
+                    100 * progress.fraction,
+                    progress.validation.mean,
+                )
+        return self
+
+    def fit_iter(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        condition: Mapping[str, ArrayLike] | None = None,
+        resume: str | Path | None = None,
+    ) -> Iterator[Progress]:
+        """`fit`, one training step at a time; between steps the model can already `sample` (with averaged weights).
+
+        Parameters
+        ----------
+        resume : folder of checkpoints, optional
+            Go on from the newest one, exactly. The data and the parameters must be those the run was started with.
+
+        Yields
+        ------
+        Progress
+        """
+        self._check_parameters()
+        array = self._validated(X)
+        self.codec_ = self._new_codec().fit(array)
+        x = self.codec_.encode(array)
+        seed = seed_from(self.random_state)
+        columns = dict(condition or {}) | ({} if y is None else {"y": y})
+        self.conditions_ = ConditionCodec().fit(columns, len(x))
+        cond: Condition = self.conditions_.encode(columns, len(x)) or None
+        if "y" in self.conditions_.classes:
+            self.classes_ = self.conditions_.classes["y"]
+        train, held = self._split(len(x), seed)
+        config = self._prepare(x[train], len(train), seed)
+        state = initial_state(self.denoiser_.network, config)
+        if resume is not None:
+            tensors, facts = load_checkpoint(resume)
+            state.load(tensors, facts["step"], facts["elapsed"])
+            self.history_ = list(facts["facts"].get("history", []))
+        device = self._device()
+        yield from self._train(x, cond, train, held, config, seed, state, device)
+        self.n_steps_ = state.step
+        with torch.no_grad():
+            torch._foreach_copy_(list[Tensor](self.denoiser_.network.parameters()), state.average.values)
+        self.denoiser_.network.eval()
+        self._state = None
+        self._measure_residuals(x, cond, held if len(held) else train, seed)
+
+    def _train(
+        self,
+        x: Tensor,
+        cond: Condition,
+        train: np.ndarray,
+        held: np.ndarray,
+        config: TrainingConfig,
+        seed: int,
+        state: TrainingState,
+        device: torch.device,
+    ) -> Iterator[Progress]:
+        def part(rows: np.ndarray) -> tuple[Tensor, Condition]:
+            index = torch.as_tensor(np.asarray(rows))
+            chosen = rows_of(cond, index)
+            on_device = None if chosen is None else {name: value.to(device) for name, value in chosen.items()}
+            return x[index].to(device), on_device
+
+        data, data_cond = part(train)
+        held_out, held_cond = part(held[: config.validation_items])
+        self._state = state
+        steps = fit_steps(
+            self.denoiser_,
+            data,
+            config,
+            cond=data_cond,
+            held_out=held_out,
+            held_out_cond=held_cond,
+            seed=seed,
+            resume=state,
+        )
+        for progress in steps:
+            self.n_steps_ = progress.step
+            if progress.validation is not None:
+                self.history_.append(
+                    {
+                        "step": progress.step,
+                        "loss": progress.validation.mean,
+                        "logsnr": progress.validation.logsnr,
+                        "levels": progress.validation.loss,
+                    }
+                )
+            state.facts["history"] = self.history_
+            yield progress
+
+    def _prepare(self, x: Tensor, n: int, seed: int) -> TrainingConfig:
+        """Choose what was left at auto, and build the denoiser."""
+        scale = data_scale(x, seed)
+        self.event_shape_ = tuple(x.shape[1:])
+        self.noise_range_ = (scale.sigma_min, scale.sigma_max)
+        self.choices_ = Description()
+        self.history_ = []
+        self.residual_variance_ = None
+        self.process_ = self._choose_process(scale.sigma_max)
+        if self.process == "auto":
+            self.choices_["process"] = Choice(
+                f"EDM, noise up to {scale.sigma_max:.3g}",
+                f"ten times the spread of the data along their leading direction ({scale.leading:.3g})",
+            )
+        self.choices_["sigma_min"] = Choice(
+            f"{scale.sigma_min:.3g}", f"neighbours are {scale.neighbour:.3g} apart per entry (kept within .002 and .02)"
+        )
+        gap = prior_gap(self.process_, scale)
+        self.choices_["end of the process"] = Choice(
+            f"{gap:.2g} nats from its prior",
+            "along the leading direction of the data; below 0.01 is noise for any purpose",
+        )
+        if gap > 0.01:
+            warnings.warn(
+                f"the end of the process is not yet noise: {gap:.2g} nats from its prior along the leading direction of "
+                f"the data. Sampling would start from the wrong law; use process='auto' or more noise.",
+                PriorMismatch,
+                stacklevel=3,
+            )
+        network = self._build_network(n, seed)
+        device = self._device()
+        config = self._training_config(network, n, scale.time_law)
+        dtype = precision_for(config, device, convolutional=isinstance(network, networks.UNet))
+        self.choices_["precision"] = Choice(
+            "float32" if dtype is None else str(dtype).removeprefix("torch."),
+            f"of the network's arithmetic on {device.type}",
+        )
+        self.denoiser_ = NetworkDenoiser(
+            network.to(device),
+            Precondition(self.prediction),
+            self.process_,
+            self.event_shape_,
+            autocast=dtype,  # type: ignore[arg-type]
+        )
+        return config
+
+    def _choose_process(self, sigma_max: float) -> Process:
+        if isinstance(self.process, Process):
+            return self.process
+        if self.process == "auto":
+            return EDM(sigma_max)
+        return process_from_dict(self.process)
+
+    def _build_network(self, n: int, seed: int) -> nn.Module:
+        if isinstance(self.network, nn.Module):
+            return self.network
+        suggested = networks.suggest(self.event_shape_, n)
+        if isinstance(self.network, str):
+            if self.network not in ("auto", suggested["kind"]):
+                raise ConfigError(
+                    f"network={self.network!r} does not fit events of shape {self.event_shape_}, which take "
+                    f"{suggested['kind']!r}. Use 'auto', or pass all its options."
+                )
+            options = suggested
+        else:
+            options = suggested | dict(self.network)
+        options = options | {"conditions": self.conditions_.entries}
+        with torch.random.fork_rng():
+            torch.manual_seed(int(uniform(seed, Stream.WEIGHTS, 0, 1) * 2**53))
+            network = networks.build(options)
+        count = sum(p.numel() for p in network.parameters())
+        plain = {k: v for k, v in options.items() if k != "conditions"}
+        self.choices_["network"] = Choice(
+            f"{plain.pop('kind')}, {count / 1e6:.2g} M parameters", ", ".join(f"{k}={v}" for k, v in plain.items())
+        )
+        return network
+
+    def _training_config(self, network: nn.Module, n: int, time_law: tuple[float, float]) -> TrainingConfig:
+        given = dict(self.training or {})
+        grid_like = len(self.event_shape_) > 1
+        auto: dict[str, Any] = {"time_mean": time_law[0], "time_std": time_law[1]}
+        if not grid_like:
+            auto |= {"batch_size": min(512, max(32, n // 4)), "learning_rate": 2e-3}
+        auto["max_steps"] = self.max_steps
+        steps, minutes = self.max_steps, self.minutes
+        if "steps" in given or "minutes" in given:
+            raise ConfigError("training: give the budget as max_steps or minutes of the model, not inside training.")
+        if steps is None and minutes is None:
+            steps = int(min(20_000, max(3_000, 50 * n / (given.get("batch_size") or auto.get("batch_size") or 128))))
+            self.choices_["budget"] = Choice(f"{steps} steps", "50 passes over the data, within 3000 and 20000 steps")
+        auto.pop("max_steps")
+        config = parse_training(auto | given | {"steps": steps, "minutes": minutes})
+        self.choices_["noise levels trained on"] = Choice(
+            f"log(sigma / alpha) ~ N({config.time_mean:.2f}, {config.time_std:.2f}^2)"
+            if config.times == "lognormal"
+            else "uniform in time",
+            "around the levels where the data are neither plain nor lost",
+        )
+        return config
+
+    def _measure_residuals(self, x: Tensor, cond: Condition, rows: np.ndarray, seed: int) -> None:
+        index = torch.as_tensor(np.asarray(rows[:512]))
+        chosen = rows_of(cond, index)
+        device = self._device()
+        on_device = None if chosen is None else {name: value.to(device) for name, value in chosen.items()}
+        times = self._grid(12)[:-1]
+        self.residual_variance_ = fit_residual_variance(
+            self.denoiser_, x[index].to(device), times, cond=on_device, seed=seed
+        )
+
+    # -- using --------------------------------------------------------------------------------------------------------
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        condition: Mapping[str, ArrayLike] | ArrayLike | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        n_steps: int | None = None,
+        solver: str | Solver | None = None,
+        batch_size: int | None = None,
+        first: int = 0,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Any:
+        """Draw items like those of X.
+
+        Parameters
+        ----------
+        n_samples : int >= 1
+        condition : mapping of values by name, or the values of y alone
+            One row per sample, or one for all. Without it a model trained with classes draws them at their training
+            frequencies.
+        random_state : int, optional
+            Sample number i depends on (random_state, first + i) alone.
+        n_steps, solver : those of the model unless given
+        batch_size : int, optional
+            Items walked at once; chosen so that memory stays bounded unless given.
+        progress : (done, total) -> None, optional
+
+        Returns
+        -------
+        array or DataFrame, shape (n_samples, ...), dtype and range of the training array
+        """
+        check_is_fitted(self, "denoiser_")
+        if isinstance(n_samples, bool) or int(n_samples) != n_samples or n_samples < 1:
+            raise ConfigError(f"n_samples: expected a whole number >= 1, got {n_samples!r}.")
+        steps = self.n_steps if n_steps is None else n_steps
+        if steps < 1:
+            raise ConfigError(f"n_steps: expected a whole number >= 1, got {steps}.")
+        seed = seed_from(self.random_state if random_state is None else random_state)
+        cond = self._condition_rows(condition, int(n_samples), seed, first)
+        rule = solver_named(self.solver if solver is None else solver)
+        with self._averaged():
+            x = sample(
+                self._walked(rule),
+                (int(n_samples), *self.event_shape_),
+                solver=rule,
+                grid=self._grid(steps),
+                cond=cond,
+                seed=seed,
+                first=first,
+                batch_size=batch_size or self._rows_at_once(),
+                device=self._device(),
+                progress=progress,
+            )
+        return self.container_.restore(self.codec_.decode(x.cpu()))
+
+    def score_samples(self, X: ArrayLike, *, n_steps: int = 48) -> np.ndarray:
+        """Log-density of each item, in nats and data units, through the probability-flow ODE.
+
+        Approximate: solver error O(n_steps^-2); beyond 64 entries per item the divergence is estimated with probes.
+        """
+        check_is_fitted(self, "denoiser_")
+        array = self._validated(X, reset=False)
+        x = self.codec_.encode(array)
+        grid = grids.karras(self.process_, n_steps, **self._range()) if not self.process_.is_discrete else None
+        rows = self._rows_at_once()
+        with self._averaged():
+            values = [log_prob(self.denoiser_, part.to(self._device()), grid=grid) for part in x.split(rows)]
+        return torch.cat(values).numpy() + self.codec_.log_det(array)
+
+    def score(self, X: ArrayLike, y: Any = None) -> float:
+        """Mean log-density of X, in nats."""
+        return float(np.mean(self.score_samples(X)))
+
+    def describe(self) -> Description:
+        """What was chosen from the data, and why."""
+        check_is_fitted(self, "denoiser_")
+        return self.choices_
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to a folder: safetensors and JSON, no code."""
+        from caminito.estimators.store import save_model
+
+        check_is_fitted(self, "denoiser_")
+        save_model(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> DiffusionModel:
+        """The model that `save` wrote."""
+        from caminito.estimators.store import load_model
+
+        return load_model(path)
+
+    # -- parts --------------------------------------------------------------------------------------------------------
+
+    def _check_parameters(self) -> None:
+        plain = {
+            "prediction": self.prediction,
+            "max_steps": self.max_steps,
+            "minutes": self.minutes,
+            "training": dict(self.training or {}),
+            "n_steps": self.n_steps,
+            "validation_fraction": self.validation_fraction,
+            "device": self.device,
+        }
+        if isinstance(self.process, str | Mapping):
+            plain["process"] = dict(self.process) if isinstance(self.process, Mapping) else self.process
+        if isinstance(self.network, str | Mapping):
+            plain["network"] = dict(self.network) if isinstance(self.network, Mapping) else self.network
+        parse_config(plain)
+        solver_named(self.solver)
+
+    def _new_codec(self) -> Codec:
+        return ArrayCodec(self.channel_axis)  # type: ignore[arg-type]
+
+    def _validated(self, X: ArrayLike, *, reset: bool = True) -> np.ndarray:
+        if reset:
+            self.container_ = Container.of(X)
+        return validate_data(self, X, reset=reset, allow_nd=True, ensure_min_samples=2 if reset else 1)
+
+    def _split(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        if self.validation_fraction == 0 or n < 10:
+            return np.arange(n), np.arange(0)
+        return holdout(n, self.validation_fraction, seed)
+
+    def _device(self) -> torch.device:
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.device)
+
+    def _range(self) -> dict[str, float]:
+        return {"sigma_min": self.noise_range_[0], "sigma_max": self.noise_range_[1]}
+
+    def _grid(self, steps: int) -> Tensor:
+        if self.process_.is_discrete:
+            return grids.trailing(self.process_, min(steps, int(self.process_.t_max)))
+        return grids.karras(self.process_, steps, **self._range())
+
+    def _rows_at_once(self) -> int:
+        return max(1, min(4096, 2**20 // int(np.prod(self.event_shape_))))
+
+    def _walked(self, rule: Solver) -> NetworkDenoiser | ResidualVariance:
+        return self.denoiser_ if self.residual_variance_ is None else self.residual_variance_
+
+    def _condition_rows(self, condition: Any, n: int, seed: int, first: int) -> dict[str, Tensor] | None:
+        if condition is None:
+            rows = self.conditions_.draw(n, seed, first)
+        else:
+            named = condition if isinstance(condition, Mapping) else {"y": condition}
+            rows = self.conditions_.encode(named, n)
+        return {name: value.to(self._device()) for name, value in rows.items()} or None
+
+    def _averaged(self) -> Any:
+        """The averaged weights in place while the block lasts, if training is under way."""
+        import contextlib
+
+        state = getattr(self, "_state", None)
+        return contextlib.nullcontext() if state is None else averaged(state)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "denoiser_")

@@ -1,0 +1,95 @@
+"""The options of a model: what `config.yaml`, `--set`, the documentation and any form are made from."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from caminito._errors import ConfigError
+from caminito.training.config import TrainingConfig
+
+__all__ = ["ModelConfig", "parse_config", "parse_training", "updated"]
+
+
+class ModelConfig(BaseModel):
+    """Everything a person may choose; what is left at auto is chosen from the data, and `describe` says why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    process: str | dict[str, Any] = Field(
+        default="auto", description="auto, a kind (edm, vp, ddpm, ...) or its options"
+    )
+    network: str | dict[str, Any] = Field(default="auto", description="auto, mlp, unet, or options of the network")
+    prediction: Literal["x0", "eps", "v", "flow", "edm"] = Field(default="edm", description="what the network predicts")
+    max_steps: int | None = Field(default=None, ge=1, description="training steps")
+    minutes: float | None = Field(default=None, gt=0, description="training time")
+    training: dict[str, Any] = Field(default_factory=dict, description="further options of training")
+    solver: str = Field(default="dpmpp2m", description="reverse rule: dpmpp2m, heun, ddim, ancestral")
+    n_steps: int = Field(default=24, ge=1, description="steps of the solver when sampling")
+    validation_fraction: float = Field(default=0.1, ge=0, lt=1, description="share of the data held out")
+    random_state: int | None = Field(default=0, description="seed of everything random")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps")
+
+
+def parse_config(options: Mapping[str, Any]) -> ModelConfig:
+    """Validated options.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown option (the nearest valid one is named) or an impossible value.
+    """
+    config = _parse(ModelConfig, options)
+    parse_training(config.training)
+    return config
+
+
+def parse_training(options: Mapping[str, Any]) -> TrainingConfig:
+    """Validated options of training; errors as in `parse_config`."""
+    return _parse(TrainingConfig, options, "training.")
+
+
+def _parse(model: type[Any], options: Mapping[str, Any], prefix: str = "") -> Any:
+    try:
+        return model(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, model.model_fields, n=1, cutoff=0.5)
+            hint = f"Did you mean {prefix}{near[0]}?" if near else f"Known: {', '.join(model.model_fields)}."
+            raise ConfigError(f"unknown option {prefix}{name}. {hint}") from error
+        raise ConfigError(f"option {prefix}{name}: {first['msg'].lower()}, got {first['input']!r}.") from error
+
+
+def updated(options: Mapping[str, Any], assignments: list[str]) -> dict[str, Any]:
+    """Options with `a.b=value` assignments applied; values are read as YAML.
+
+    Raises
+    ------
+    ConfigError
+        If an assignment has no '='.
+    """
+    import yaml
+
+    out = {key: dict(value) if isinstance(value, Mapping) else value for key, value in options.items()}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"--set: expected name=value (training.batch_size=64), got {assignment!r}.")
+        *path, last = name.strip().split(".")
+        place: dict[str, Any] = out
+        for part in path:
+            inner = place.get(part)
+            place[part] = dict(inner) if isinstance(inner, Mapping) else {"kind": inner} if inner else {}
+            place = place[part]
+        value = yaml.safe_load(text)
+        if isinstance(value, str):  # YAML 1.1 reads 1e-3 as a word
+            with contextlib.suppress(ValueError):
+                value = float(value)
+        place[last] = value
+    return out

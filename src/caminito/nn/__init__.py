@@ -1,0 +1,84 @@
+"""Networks: plain torch modules that know nothing of diffusion.
+
+A network maps (x, label, cond) to an output shaped like x: x is (B, *event), `label` is one real number per row, and
+`cond` maps the names of its declared conditions to their values. Every network keeps its constructor's arguments as
+`options`, plain JSON from which `build` makes it again.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from caminito._errors import ConfigError
+from caminito.nn.condition import (
+    Cond,
+    Entry,
+    Field,
+    Given,
+    Label,
+    Tokens,
+    Vector,
+    entry_from_dict,
+    entry_to_dict,
+)
+from caminito.nn.mlp import ResidualMLP
+from caminito.nn.suggest import suggest
+from caminito.nn.unet import DDPM_CIFAR10, UNet
+
+__all__ = [
+    "DDPM_CIFAR10",
+    "Cond",
+    "Entry",
+    "Field",
+    "Given",
+    "Label",
+    "Network",
+    "ResidualMLP",
+    "Tokens",
+    "UNet",
+    "Vector",
+    "build",
+    "entry_from_dict",
+    "entry_to_dict",
+    "suggest",
+]
+
+Network: TypeAlias = ResidualMLP | UNet
+
+_KINDS: dict[str, type[ResidualMLP] | type[UNet]] = {"mlp": ResidualMLP, "unet": UNet}
+
+
+def build(options: Mapping[str, Any]) -> Network:
+    """Network from its options, with fresh weights.
+
+    Parameters
+    ----------
+    options : mapping
+        `kind` ("mlp" or "unet") and the constructor's arguments; `conditions` as entries or in their plain form.
+
+    Raises
+    ------
+    ConfigError
+        If the kind or an option is unknown (the nearest valid name is given), missing or impossible.
+    """
+    arguments = dict(options)
+    kind = arguments.pop("kind", None)
+    if kind not in _KINDS:
+        raise ConfigError(f"network: expected a kind among {', '.join(_KINDS)}, got {kind!r}.")
+    parameters = inspect.signature(_KINDS[kind]).parameters
+    for name in arguments:
+        if name not in parameters:
+            near = difflib.get_close_matches(name, parameters, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(parameters)}."
+            raise ConfigError(f"network of kind {kind!r}: unknown option {name!r}.{hint}")
+    for name, parameter in parameters.items():
+        if parameter.default is inspect.Parameter.empty and name not in arguments:
+            raise ConfigError(f"network of kind {kind!r}: the option {name!r} is missing.")
+    conditions = arguments.pop("conditions", None) or {}
+    entries = {
+        name: entry_from_dict(entry) if isinstance(entry, Mapping) else entry for name, entry in conditions.items()
+    }
+    return _KINDS[kind](**arguments, conditions=entries)

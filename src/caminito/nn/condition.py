@@ -1,0 +1,411 @@
+"""Conditions: named, typed entries, each with its own way into a network and its own null.
+
+=========  ==========================  ==================================  ==============================
+entry      value                       way in                              where absent
+=========  ==========================  ==================================  ==============================
+`Label`    integers (B,)               added to the label embedding        a learned row of the table
+`Vector`   floats (B, size)            added to the label embedding        a learned vector
+`Field`    floats (B, channels, grid)  input channels beside x             zeros; a further channel says so
+`Tokens`   floats (B, length, size)    cross-attention                     a learned token, always visible
+=========  ==========================  ==================================  ==============================
+
+At call time `cond` maps names to a tensor or a `Given`. A name that `cond` lacks is absent in every row; `present`
+makes it absent in some. An absent row gives the same output whatever its value holds, NaN included.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from caminito._errors import ConditionError, ConfigError
+
+__all__ = [
+    "Cond",
+    "Conditioning",
+    "Entry",
+    "Field",
+    "Given",
+    "Injection",
+    "Label",
+    "Tokens",
+    "Vector",
+    "entry_from_dict",
+    "entry_to_dict",
+]
+
+
+@dataclass(frozen=True)
+class Label:
+    """One of `classes` classes, given as an integer 0 .. classes - 1 per row."""
+
+    classes: int
+
+
+@dataclass(frozen=True)
+class Vector:
+    """`size` real numbers per row."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class Field:
+    """`channels` channels on the same grid as the event."""
+
+    channels: int
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A sequence of at most `length` tokens of `size` numbers each."""
+
+    size: int
+    length: int
+
+
+Entry: TypeAlias = Label | Vector | Field | Tokens
+
+_ENTRIES: dict[str, type[Label] | type[Vector] | type[Field] | type[Tokens]] = {
+    "label": Label,
+    "vector": Vector,
+    "field": Field,
+    "tokens": Tokens,
+}
+
+
+class Given(NamedTuple):
+    """A condition's value with what is known about it.
+
+    Attributes
+    ----------
+    value : Tensor
+        First axis: rows.
+    present : bool Tensor (B,), optional
+        False where the row has no value and the null is meant. None: present in every row.
+    mask : bool Tensor (B, L), optional
+        For tokens: True where a token is real. None: every token is.
+    """
+
+    value: Tensor
+    present: Tensor | None = None
+    mask: Tensor | None = None
+
+
+Cond: TypeAlias = Mapping[str, Tensor | Given] | None
+
+
+class Injection(NamedTuple):
+    """What a network receives of its conditions; None where no entry of that kind was declared.
+
+    Attributes
+    ----------
+    embedding : Tensor (B, size)
+        To be added to the label embedding.
+    fields : Tensor (B, channels, *grid)
+        To be concatenated to the input.
+    tokens, mask : Tensor (B, L, token_size), bool Tensor (B, L)
+        A sequence to attend to; at least one token of each row is visible.
+    """
+
+    embedding: Tensor | None
+    fields: Tensor | None
+    tokens: Tensor | None
+    mask: Tensor | None
+
+
+def entry_to_dict(entry: Entry) -> dict[str, Any]:
+    """Plain JSON form of an entry: its fields and a `kind`."""
+    return {"kind": type(entry).__name__.lower(), **dataclasses.asdict(entry)}
+
+
+def entry_from_dict(plain: Mapping[str, Any]) -> Entry:
+    """Entry that `entry_to_dict` wrote.
+
+    Raises
+    ------
+    ConfigError
+        If the kind is unknown, a field is missing or unknown, or a number is not a positive integer.
+    """
+    values = dict(plain)
+    kind = values.pop("kind", None)
+    if kind not in _ENTRIES:
+        raise ConfigError(f"condition: expected a kind among {', '.join(_ENTRIES)}, got {kind!r}.")
+    expected = {field.name for field in dataclasses.fields(_ENTRIES[kind])}
+    if set(values) != expected:
+        raise ConfigError(
+            f"condition of kind {kind!r}: expected {sorted(expected)}, got {sorted(values)}. "
+            "Write each of these fields once and no other."
+        )
+    entry: Entry = _ENTRIES[kind](**values)
+    _check_entry(kind, entry)
+    return entry
+
+
+def _check_entry(name: str, entry: Entry) -> None:
+    """Refuse sizes that are not positive integers."""
+    if not isinstance(entry, Label | Vector | Field | Tokens):
+        raise ConfigError(f"condition {name!r}: expected Label, Vector, Field or Tokens, got {entry!r}.")
+    for key, value in dataclasses.asdict(entry).items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError(f"condition {name!r}: {key} must be a positive integer, got {value!r}.")
+
+
+class Conditioning(nn.Module):
+    """The conditions of a network, ready to be injected.
+
+    Parameters
+    ----------
+    entries : mapping of str to Entry
+        Names and kinds of the conditions.
+    size : int
+        Size of the label embedding.
+    token_size : int
+        Size of the tokens handed to cross-attention.
+
+    Attributes
+    ----------
+    field_channels : int
+        Channels that the fields add to the input: the sum of (channels + 1).
+
+    Raises
+    ------
+    ConfigError
+        If a name cannot name a parameter or a size is not a positive integer.
+    """
+
+    def __init__(self, entries: Mapping[str, Entry], size: int, token_size: int) -> None:
+        super().__init__()
+        self.entries = dict(entries)
+        ways: dict[str, nn.Module] = {}
+        for name, entry in self.entries.items():
+            if not name or "." in name:
+                raise ConfigError(f"condition {name!r}: a name must not be empty or contain a dot.")
+            _check_entry(name, entry)
+            match entry:
+                case Label():
+                    ways[f"to_{name}"] = _LabelWay(name, entry, size)
+                case Vector():
+                    ways[f"to_{name}"] = _VectorWay(name, entry, size)
+                case Field():
+                    ways[f"to_{name}"] = _FieldWay(name, entry)
+                case Tokens():
+                    ways[f"to_{name}"] = _TokensWay(name, entry, token_size)
+        self.ways = nn.ModuleDict(ways)
+        self.field_channels = sum(e.channels + 1 for e in self.entries.values() if isinstance(e, Field))
+
+    def forward(self, x: Tensor, cond: Cond) -> Injection:
+        """Turn `cond` into what the network injects.
+
+        Parameters
+        ----------
+        x : Tensor (B, C, *grid)
+            The network's input: rows, grid and device of the conditions follow it.
+        cond : mapping of str to Tensor or Given, optional
+            Missing names are absent in every row.
+
+        Raises
+        ------
+        ConditionError
+            If a name is unknown, or a value has the wrong type, rows, width or grid, or (on the CPU) a class is out
+            of range.
+        """
+        given = dict(cond or {})
+        for name in given:
+            if name not in self.entries:
+                raise ConditionError(_unknown(name, self.entries))
+        embedding: Tensor | None = None
+        fields: list[Tensor] = []
+        tokens: list[Tensor] = []
+        masks: list[Tensor] = []
+        for name, entry in self.entries.items():
+            value = given.get(name)
+            if isinstance(value, Tensor):
+                value = Given(value)
+            if value is not None:
+                _check_rows(name, value, x.shape[0])
+            result = self.ways[f"to_{name}"](x, value)
+            match entry:
+                case Label() | Vector():
+                    embedding = result if embedding is None else embedding + result
+                case Field():
+                    fields.append(result)
+                case Tokens():
+                    tokens.append(result[0])
+                    masks.append(result[1])
+        return Injection(
+            embedding,
+            torch.cat(fields, dim=1) if fields else None,
+            torch.cat(tokens, dim=1) if tokens else None,
+            torch.cat(masks, dim=1) if masks else None,
+        )
+
+
+class _LabelWay(nn.Module):
+    """A table of classes + 1 rows; the last is the null."""
+
+    def __init__(self, name: str, entry: Label, size: int) -> None:
+        super().__init__()
+        self.name = name
+        self.classes = entry.classes
+        self.table = nn.Embedding(entry.classes + 1, size)
+
+    def forward(self, x: Tensor, given: Given | None) -> Tensor:
+        if given is None:
+            index = torch.full((x.shape[0],), self.classes, dtype=torch.long, device=x.device)
+        else:
+            index = self._index(given)
+        row: Tensor = self.table(index)
+        return row
+
+    def _index(self, given: Given) -> Tensor:
+        value = given.value
+        if value.ndim != 1 or value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
+            raise ConditionError(
+                f"condition {self.name!r}: expected integers of shape (rows,), got {value.dtype} of shape "
+                f"{tuple(value.shape)}. Pass one class index per row."
+            )
+        index = value.long()
+        if given.present is not None:
+            index = torch.where(given.present, index, self.classes)
+        # Reading a value back would stall a GPU, whose own lookup refuses bad indices anyway.
+        if index.device.type == "cpu" and not torch.compiler.is_compiling() and index.numel():
+            allowed = self.classes - 1 if given.present is None else self.classes
+            low, high = (int(v) for v in torch.aminmax(index))
+            if low < 0 or high > allowed:
+                raise ConditionError(
+                    f"condition {self.name!r}: expected classes 0 to {self.classes - 1}, got values from {low} to "
+                    f"{high}. Use present=False for rows without a class."
+                )
+        return index
+
+
+class _VectorWay(nn.Module):
+    """A two-layer perceptron, and a learned vector for absent rows."""
+
+    def __init__(self, name: str, entry: Vector, size: int) -> None:
+        super().__init__()
+        self.name = name
+        self.size = entry.size
+        self.inner = nn.Linear(entry.size, size)
+        self.outer = nn.Linear(size, size)
+        self.null = nn.Parameter(torch.zeros(size))
+
+    def forward(self, x: Tensor, given: Given | None) -> Tensor:
+        if given is None:
+            return self.null.expand(x.shape[0], -1)
+        value = given.value
+        _check_shape(self.name, value, (x.shape[0], self.size))
+        value = _zero_where_absent(value, given.present)
+        hidden: Tensor = self.outer(nn.functional.silu(self.inner(value.to(self.null.dtype))))
+        if given.present is None:
+            return hidden
+        return torch.where(given.present[:, None], hidden, self.null.to(hidden.dtype))
+
+
+class _FieldWay(nn.Module):
+    """The field, zeroed where absent, and one channel of ones where it is present."""
+
+    def __init__(self, name: str, entry: Field) -> None:
+        super().__init__()
+        self.name = name
+        self.channels = entry.channels
+
+    def forward(self, x: Tensor, given: Given | None) -> Tensor:
+        rows, grid = x.shape[0], x.shape[2:]
+        if given is None:
+            return x.new_zeros((rows, self.channels + 1, *grid))
+        _check_shape(self.name, given.value, (rows, self.channels, *grid))
+        value = _zero_where_absent(given.value, given.present).to(x.dtype)
+        if given.present is None:
+            presence = x.new_ones((rows, 1, *grid))
+        else:
+            shape = (rows, *(1,) * (x.ndim - 1))
+            presence = given.present.to(x.dtype).reshape(shape).expand(rows, 1, *grid)
+        return torch.cat([value, presence], dim=1)
+
+
+class _TokensWay(nn.Module):
+    """A learned token that is always visible, then the given ones, projected and told their positions."""
+
+    def __init__(self, name: str, entry: Tokens, token_size: int) -> None:
+        super().__init__()
+        self.name = name
+        self.entry = entry
+        self.project = nn.Linear(entry.size, token_size)
+        self.position = nn.Parameter(torch.randn(entry.length, token_size) * 0.02)
+        self.null = nn.Parameter(torch.randn(token_size) * 0.02)
+
+    def forward(self, x: Tensor, given: Given | None) -> tuple[Tensor, Tensor]:
+        rows = x.shape[0]
+        null = self.null.expand(rows, 1, -1)
+        seen = torch.ones((rows, 1), dtype=torch.bool, device=x.device)
+        if given is None:
+            return null, seen
+        value = given.value
+        length = value.shape[1] if value.ndim == 3 else self.entry.length
+        if length > self.entry.length:
+            raise ConditionError(
+                f"condition {self.name!r}: expected at most {self.entry.length} tokens, got {length}. Truncate the "
+                "sequences, or declare a longer Tokens entry and train again."
+            )
+        _check_shape(self.name, value, (rows, length, self.entry.size))
+        mask = torch.ones((rows, length), dtype=torch.bool, device=x.device)
+        if given.mask is not None:
+            if given.mask.shape != mask.shape or given.mask.dtype != torch.bool:
+                raise ConditionError(
+                    f"condition {self.name!r}: expected a bool mask of shape {tuple(mask.shape)}, got "
+                    f"{given.mask.dtype} of shape {tuple(given.mask.shape)}."
+                )
+            mask = given.mask
+        if given.present is not None:
+            mask = mask & given.present[:, None]
+        value = torch.where(mask[..., None], value, 0).to(self.null.dtype)
+        hidden = self.project(value) + self.position[:length]
+        return torch.cat([null.to(hidden.dtype), hidden], dim=1), torch.cat([seen, mask], dim=1)
+
+
+def _zero_where_absent(value: Tensor, present: Tensor | None) -> Tensor:
+    """Zero the absent rows, so that not even a NaN in them reaches a gradient."""
+    if present is None:
+        return value
+    return torch.where(present.reshape(-1, *(1,) * (value.ndim - 1)), value, 0)
+
+
+def _check_rows(name: str, given: Given, rows: int) -> None:
+    """Refuse a condition whose rows are not those of x."""
+    if given.value.ndim == 0 or given.value.shape[0] != rows:
+        got = given.value.shape[0] if given.value.ndim else "a single number"
+        raise ConditionError(
+            f"condition {name!r}: expected {rows} rows (as many as x), got {got}. Pass one row per sample."
+        )
+    present = given.present
+    if present is not None and (present.shape != (rows,) or present.dtype != torch.bool):
+        raise ConditionError(
+            f"condition {name!r}: expected `present` to be bool of shape ({rows},), got {present.dtype} of shape "
+            f"{tuple(present.shape)}."
+        )
+
+
+def _check_shape(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse a condition of another width or grid than declared."""
+    if tuple(value.shape) != shape:
+        raise ConditionError(
+            f"condition {name!r}: expected shape {shape}, got {tuple(value.shape)}. The first axis is the rows; the "
+            "others follow from the entry declared at construction and the grid of x."
+        )
+
+
+def _unknown(name: str, entries: Mapping[str, Entry]) -> str:
+    """Message for a name that was never declared."""
+    if not entries:
+        return f"condition {name!r}: this network was built without conditions. Leave `cond` out."
+    near = difflib.get_close_matches(name, entries, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"condition {name!r}: expected one of {', '.join(map(repr, entries))}.{hint}"
