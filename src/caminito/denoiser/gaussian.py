@@ -65,7 +65,7 @@ class Spectrum:
 
 
 def _rows_times(rows: Tensor, matrix: Tensor) -> Tensor:
-    """`rows @ matrix`, summed in the same order for any number of rows; a matrix product is not (its kernels differ)."""
+    """`rows @ matrix`, summed in an order that does not depend on the number of rows, as that of `@` does."""
     total = rows[..., :1] * matrix[0]
     for j in range(1, len(matrix)):
         total = total + rows[..., j : j + 1] * matrix[j]
@@ -107,12 +107,14 @@ class GaussianDenoiser(Denoiser):
     def var(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
         """Diagonal of U diag(q sigma^2 / (alpha^2 q + sigma^2)) U^T."""
         _, sigma, total = self._coefficients(t)
-        values = self._spectrum.values * sigma**2 / total.clamp_min(torch.finfo(torch.float64).tiny)
+        share = sigma**2 / total.clamp_min(torch.finfo(torch.float64).tiny)
+        share = torch.where(total == 0, torch.ones_like(share), share)  # alpha = sigma = 0: x_t says nothing of x0
+        values = self._spectrum.values * share
         return self._spectrum.diagonal(values).to(x_t).expand(x_t.shape[0], -1).reshape(x_t.shape)
 
     def log_marginal(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
         """log N(x_t; alpha m, alpha^2 S + sigma^2 I)."""
         alpha, _, total = self._coefficients(t)
         x = self._spectrum.into(x_t.flatten(1) - (alpha * self._mean.flatten()).to(x_t))
-        total = total.to(x_t)
+        total = total.to(x_t).clamp_min(torch.finfo(x_t.dtype).tiny)
         return -0.5 * (x**2 / total + torch.log(total) + math.log(2 * math.pi)).sum(1)

@@ -71,6 +71,8 @@ class Precondition:
             If `kind` is eps and alpha_t = 0: the noise alone says nothing of x0.
         """
         alpha, sigma = process.kernel(t)
+        # a chain step that erases signal and noise alike leaves x_t = 0, which says as much as noise alone
+        sigma = torch.where((alpha == 0) & (sigma == 0), torch.ones_like(sigma), sigma)
         d = self.data_std
         sign = torch.where(alpha < 0, -torch.ones_like(alpha), torch.ones_like(alpha))
         size = alpha.abs()

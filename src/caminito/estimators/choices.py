@@ -64,7 +64,7 @@ class DataScale:
     def time_law(self) -> tuple[float, float]:
         """Mean and standard deviation of log(sigma / alpha) to train on: around what lies between the two scales."""
         low = math.log(min(max(self.neighbour, 1e-3), 1.0))
-        return low / 2 - 0.5, 1.4 - low / 6
+        return 0.15 * low - 0.5, 1.4
 
 
 def data_scale(x: Tensor, seed: int = 0) -> DataScale:

@@ -73,8 +73,8 @@ class DiffusionModel(DensityMixin, BaseEstimator):
     training : mapping, optional
         Options of `caminito.training.TrainingConfig` (batch_size, learning_rate, ema, weight, precision, ...).
     solver : name or Solver
-    n_steps : int
-        Steps of the solver when sampling.
+    n_steps : int, optional
+        Steps of the solver when sampling; 48 for rows of numbers and 24 for grids unless given.
     validation_fraction : float in [0, 1)
         Share of the data held out to measure the loss per noise level and Var[x0 | x_t].
     channel_axis : None, 1 or -1
@@ -94,6 +94,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
     choices_ : dict of Choice
     history_ : list of dict, one per validation
     n_steps_ : int, training steps done
+    training_ : TrainingConfig, with all choices made; not saved with the model
 
     Examples
     --------
@@ -119,7 +120,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         minutes: float | None = None,
         training: Mapping[str, Any] | None = None,
         solver: str | Solver = "dpmpp2m",
-        n_steps: int = 24,
+        n_steps: int | None = None,
         validation_fraction: float = 0.1,
         channel_axis: int | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -195,7 +196,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         if "y" in self.conditions_.classes:
             self.classes_ = self.conditions_.classes["y"]
         train, held = self._split(len(x), seed)
-        config = self._prepare(x[train], len(train), seed)
+        config = self.training_ = self._prepare(x[train], len(train), seed)
         state = initial_state(self.denoiser_.network, config)
         if resume is not None:
             tensors, facts = load_checkpoint(resume)
@@ -278,15 +279,15 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         )
         if gap > 0.01:
             warnings.warn(
-                f"the end of the process is not yet noise: {gap:.2g} nats from its prior along the leading direction of "
-                f"the data. Sampling would start from the wrong law; use process='auto' or more noise.",
+                f"the end of the process is not yet noise: {gap:.2g} nats from its prior along the leading direction "
+                "of the data. Sampling would start from the wrong law; use process='auto' or more noise.",
                 PriorMismatch,
                 stacklevel=3,
             )
         network = self._build_network(n, seed)
         device = self._device()
         config = self._training_config(network, n, scale.time_law)
-        dtype = precision_for(config, device, convolutional=isinstance(network, networks.UNet))
+        dtype = precision_for(config, device)
         self.choices_["precision"] = Choice(
             "float32" if dtype is None else str(dtype).removeprefix("torch."),
             f"of the network's arithmetic on {device.type}",
@@ -335,8 +336,10 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         given = dict(self.training or {})
         grid_like = len(self.event_shape_) > 1
         auto: dict[str, Any] = {"time_mean": time_law[0], "time_std": time_law[1]}
-        if not grid_like:
-            auto |= {"batch_size": min(512, max(32, n // 4)), "learning_rate": 2e-3}
+        if grid_like:
+            auto |= {"batch_size": min(64, max(16, n // 4)), "learning_rate": 1e-3}
+        else:
+            auto |= {"batch_size": min(1024, max(32, n // 4)), "learning_rate": 4e-3, "ema": 0.05}
         auto["max_steps"] = self.max_steps
         steps, minutes = self.max_steps, self.minutes
         if "steps" in given or "minutes" in given:
@@ -400,7 +403,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         check_is_fitted(self, "denoiser_")
         if isinstance(n_samples, bool) or int(n_samples) != n_samples or n_samples < 1:
             raise ConfigError(f"n_samples: expected a whole number >= 1, got {n_samples!r}.")
-        steps = self.n_steps if n_steps is None else n_steps
+        steps = self._steps(n_steps)
         if steps < 1:
             raise ConfigError(f"n_steps: expected a whole number >= 1, got {steps}.")
         seed = seed_from(self.random_state if random_state is None else random_state)
@@ -502,6 +505,12 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         if self.process_.is_discrete:
             return grids.trailing(self.process_, min(steps, int(self.process_.t_max)))
         return grids.karras(self.process_, steps, **self._range())
+
+    def _steps(self, asked: int | None = None) -> int:
+        """Steps of the solver: those asked for, else those of the model, else enough for its kind of data."""
+        if asked is not None:
+            return asked
+        return self.n_steps or (24 if len(self.event_shape_) > 1 else 48)
 
     def _rows_at_once(self) -> int:
         return max(1, min(4096, 2**20 // int(np.prod(self.event_shape_))))

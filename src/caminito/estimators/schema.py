@@ -29,7 +29,7 @@ class ModelConfig(BaseModel):
     minutes: float | None = Field(default=None, gt=0, description="training time")
     training: dict[str, Any] = Field(default_factory=dict, description="further options of training")
     solver: str = Field(default="dpmpp2m", description="reverse rule: dpmpp2m, heun, ddim, ancestral")
-    n_steps: int = Field(default=24, ge=1, description="steps of the solver when sampling")
+    n_steps: int | None = Field(default=None, ge=1, description="steps of the solver when sampling")
     validation_fraction: float = Field(default=0.1, ge=0, lt=1, description="share of the data held out")
     random_state: int | None = Field(default=0, description="seed of everything random")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps")
@@ -85,7 +85,8 @@ def updated(options: Mapping[str, Any], assignments: list[str]) -> dict[str, Any
         place: dict[str, Any] = out
         for part in path:
             inner = place.get(part)
-            place[part] = dict(inner) if isinstance(inner, Mapping) else {"kind": inner} if inner else {}
+            named = inner if inner and inner != "auto" else None
+            place[part] = dict(inner) if isinstance(inner, Mapping) else {"kind": named} if named else {}
             place = place[part]
         value = yaml.safe_load(text)
         if isinstance(value, str):  # YAML 1.1 reads 1e-3 as a word

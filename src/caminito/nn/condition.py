@@ -121,7 +121,14 @@ class Injection(NamedTuple):
 
 
 def entry_to_dict(entry: Entry) -> dict[str, Any]:
-    """Plain JSON form of an entry: its fields and a `kind`."""
+    """Plain JSON form of an entry: its fields and a `kind`.
+
+    Raises
+    ------
+    ConfigError
+        If it is no entry, or a number is not a positive integer.
+    """
+    _check_entry(type(entry).__name__.lower(), entry)
     return {"kind": type(entry).__name__.lower(), **dataclasses.asdict(entry)}
 
 

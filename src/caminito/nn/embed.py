@@ -75,5 +75,6 @@ class LabelEmbedding(nn.Module):
 
     def forward(self, label: Tensor) -> Tensor:
         """Map labels (B,) to embeddings (B, size)."""
-        hidden: Tensor = self.outer(nn.functional.silu(self.inner(self.fourier(label))))
-        return hidden
+        waves = self.fourier(label).to(self.inner.weight.dtype)
+        embedding: Tensor = self.outer(nn.functional.silu(self.inner(waves)))
+        return embedding

@@ -34,7 +34,8 @@ def borders(padding: str | Sequence[str], dims: int) -> tuple[Border, ...]:
     words = (padding,) * dims if isinstance(padding, str) else tuple(padding)
     if len(words) != dims or not set(words) <= set(get_args(Border)):
         raise ConfigError(
-            f"padding: expected one of {', '.join(get_args(Border))}, or {dims} of them (one per axis), got {padding!r}."
+            f"padding: expected one of {', '.join(get_args(Border))}, or {dims} of them (one per axis), "
+            f"got {padding!r}."
         )
     return cast(tuple[Border, ...], words)
 

@@ -132,12 +132,14 @@ class ResidualMLP(nn.Module):
         if given.embedding is not None:
             embedding = embedding + given.embedding
         pieces = self.modulation(functional.silu(embedding)).chunk(2 * (len(self.blocks) + 1), dim=1)
-        seen = x if self.fourier is None else torch.cat([x, self.fourier(x).flatten(1)], dim=1)
-        hidden = self.stem(seen)
+        seen = x if self.fourier is None else torch.cat([x, self.fourier(x).flatten(1).to(x.dtype)], dim=1)
+        with torch.autocast(x.device.type, enabled=False):  # coordinates keep their digits at any precision
+            hidden = self.stem(seen)
         for number, block in enumerate(self.blocks):
             hidden = block(hidden, *pieces[2 * number : 2 * number + 2])
         hidden = _modulated_norm(hidden, *pieces[-2:])
-        return self.head(functional.silu(hidden)).to(x.dtype)
+        out: Tensor = self.head(functional.silu(hidden))
+        return out.to(x.dtype)
 
 
 class _Block(nn.Module):

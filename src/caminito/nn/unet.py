@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -98,7 +98,7 @@ class UNet(nn.Module):
         `mirror`: as many blocks per level as the encoder, each taking the skip of one encoder block. `ddpm`: one more,
         which takes the output of the stem or of the halving.
     resample : {"pool", "conv"}
-        Halve by averaging and double by repetition, or with a convolution on top of each.
+        Halve by averaging and double by repetition, or by a convolution with stride 2 and one after the repetition.
     skips : {"concat", "none"}
         Whether the decoder sees the encoder's features (`none` is for ablations).
     time : {"every-level", "input"}
@@ -127,7 +127,7 @@ class UNet(nn.Module):
         multipliers: Sequence[int] = (1, 2, 2),
         blocks: int | Sequence[int] = 2,
         attention: Sequence[int] = (),
-        head_size: int = 32,
+        head_size: int = 64,
         patch: int = 1,
         conditions: Mapping[str, Entry] | None = None,
         padding: str | Sequence[str] = "zero",
@@ -190,9 +190,6 @@ class UNet(nn.Module):
         def stage(inputs: int, outputs: int, attends: bool) -> _Stage:
             return _Stage(inputs, outputs, self.border, dropout, head_size if attends else None, token_size)
 
-        def resampling(kind: type[_Down] | type[_Up], features: int) -> nn.Module:
-            return kind(features, self.border, convolve=resample == "conv")
-
         points = math.prod(self.patch)
         widths = [width * m for m in multipliers]
         self.stem = GridConv((channels + self.conditioning.field_channels) * points, widths[0], self.border)
@@ -202,7 +199,7 @@ class UNet(nn.Module):
         self.down = nn.ModuleList()
         for level, (outputs, depth) in enumerate(zip(widths, depths)):
             if level > 0:
-                self.down.append(resampling(_Down, features))
+                self.down.append(_Down(features, self.border, resample))
                 taken.append([features])
             if decoder == "mirror":
                 taken[level].clear()
@@ -224,7 +221,9 @@ class UNet(nn.Module):
                 features = widths[level]
             self.decoder.append(decoded)
             if level > 0:
-                self.up.append(resampling(_Up, features))
+                narrower = features if resample == "conv" else widths[level - 1]
+                self.up.append(_Up(features, narrower, self.border, resample))
+                features = narrower
         self.norm = _Norm(features)
         self.head = GridConv(features, out_channels * points, self.border, zero=True)
 
@@ -234,7 +233,8 @@ class UNet(nn.Module):
             with torch.no_grad():
                 for bias in self.modulation.bias.split(self.modulated):
                     bias.zero_()[: len(bias) // 2] = 1.0
-        self.to(memory_format=torch.channels_last if len(self.border) == 2 else torch.channels_last_3d)
+        last = torch.channels_last if len(self.border) == 2 else torch.channels_last_3d
+        self.to(memory_format=last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, label: Tensor, cond: Cond = None) -> Tensor:
         """Map x and its label to an output on the same grid.
@@ -288,7 +288,7 @@ class UNet(nn.Module):
                 x = self.down[level - 1](x)
                 if self.keep_resampled:
                     kept.append(x)
-            for block in encoded:
+            for block in cast(nn.ModuleList, encoded):
                 x = block(x, next(pieces, None), tokens, mask)
                 kept.append(x)
         for block in self.middle:
@@ -296,7 +296,7 @@ class UNet(nn.Module):
         for level, decoded in enumerate(self.decoder):
             if level > 0:
                 x = self.up[level - 1](x)
-            for block in decoded:
+            for block in cast(nn.ModuleList, decoded):
                 skip = kept.pop()
                 if self.skips == "concat":
                     x = torch.cat([x, skip], dim=1)
@@ -385,10 +385,10 @@ class _Attention(nn.Module):
 class _Down(nn.Module):
     """Half the grid."""
 
-    def __init__(self, channels: int, border: Borders, *, convolve: bool) -> None:
+    def __init__(self, channels: int, border: Borders, resample: Resample) -> None:
         super().__init__()
         self.factor = tuple(1 if b is None else 2 for b in border)
-        self.conv = GridConv(channels, channels, border, stride=2) if convolve else None
+        self.conv = GridConv(channels, channels, border, stride=2) if resample == "conv" else None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.conv is not None:
@@ -399,16 +399,17 @@ class _Down(nn.Module):
 
 
 class _Up(nn.Module):
-    """Double the grid."""
+    """Double the grid: mix the channels where points are few, then repeat; or repeat, then convolve."""
 
-    def __init__(self, channels: int, border: Borders, *, convolve: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, border: Borders, resample: Resample) -> None:
         super().__init__()
         self.factor = tuple(1 if b is None else 2 for b in border)
-        self.conv = GridConv(channels, channels, border) if convolve else None
+        self.before = GridConv(inputs, outputs, border, kernel=1) if resample == "pool" else None
+        self.after = GridConv(inputs, outputs, border) if resample == "conv" else None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = upsample(x, self.factor)
-        return x if self.conv is None else self.conv(x)
+        x = upsample(x if self.before is None else self.before(x), self.factor)
+        return x if self.after is None else self.after(x)
 
 
 def _spread(features: Tensor, like: Tensor) -> Tensor:

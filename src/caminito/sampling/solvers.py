@@ -160,7 +160,7 @@ class DDIM(Solver):
         bridge, k = process.bridge(s, t), _ratio(process, s, t)
         alpha_s, alpha_t = process.kernel(s).scale, process.kernel(t).scale
         std = self.eta * bridge.std
-        # sign(a) sqrt(sigma_s^2 - std^2) / sigma_t, from sigma_s^2 - bridge.std^2 = (ct sigma_t)^2 without the difference
+        # sign(a) sqrt(sigma_s^2 - std^2) / sigma_t; sigma_s^2 - bridge.std^2 = (ct sigma_t)^2, so nothing is subtracted
         sign = torch.where(process.transition(s, t).scale < 0, -1.0, 1.0)
         direction = sign * torch.hypot(math.sqrt((1 - self.eta) * (1 + self.eta)) * k, self.eta * bridge.ct)
         mean = times(alpha_s - direction * alpha_t, x0) + times(direction, x)

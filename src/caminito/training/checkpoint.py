@@ -81,9 +81,19 @@ class TrainingState:
             found_state = {m[1]: v for n, v in tensors.items() if (m := pattern.fullmatch(n))}
             if found_state:
                 self.optimizer.state[parameter] = {
-                    key: value if key == "step" else value.to(parameter.device) for key, value in found_state.items()
+                    key: self._placed(key, value, parameter) for key, value in found_state.items()
                 }
         self.step, self.elapsed = step, elapsed
+
+    def _placed(self, key: str, value: Tensor, parameter: nn.Parameter) -> Tensor:
+        """State of the optimizer where its parameter is, in the parameter's memory layout.
+
+        A fused optimizer walks through the memory of both side by side; with another layout it would give each weight
+        the moments of a different one.
+        """
+        if key == "step":
+            return value.to(parameter.device) if self.optimizer.defaults["fused"] else value
+        return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 def save_checkpoint(folder: str | Path, state: TrainingState) -> Path:

@@ -63,13 +63,13 @@ class Progress:
     state: TrainingState
 
 
-def precision_for(config: TrainingConfig, device: torch.device, *, convolutional: bool = True) -> torch.dtype | None:
+def precision_for(config: TrainingConfig, device: torch.device) -> torch.dtype | None:
     """The autocast dtype: bfloat16 where asked, or where the device multiplies it faster; else None (float32)."""
     if config.precision != "auto":
         return torch.bfloat16 if config.precision == "bfloat16" else None
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
-    if device.type == "cpu" and convolutional and torch.cpu._is_amx_tile_supported():
+    if device.type == "cpu" and torch.cpu._is_amx_tile_supported():
         return torch.bfloat16
     return None
 

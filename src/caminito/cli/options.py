@@ -1,0 +1,190 @@
+"""What several commands read in the same way: data, sizes, options from a file and from `--set`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from caminito._errors import ConfigError
+from caminito.cli.console import counted
+
+if TYPE_CHECKING:
+    from caminito.data import Source
+    from caminito.estimators import ModelConfig
+    from caminito.estimators.reading import Reading
+    from caminito.estimators.run import Run
+
+__all__ = [
+    "Classes",
+    "ConfigFile",
+    "Data",
+    "Minutes",
+    "Resize",
+    "RunPath",
+    "Seed",
+    "Set",
+    "Steps",
+    "at_least",
+    "config_of",
+    "size_of",
+    "source_of",
+    "source_of_run",
+    "understood",
+]
+
+_DATA = "A folder of images, .npy, .npz, IDX files, or the word digits."
+
+Data = Annotated[str, typer.Argument(metavar="DATA", help=_DATA, show_default=False)]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, such as runs/digits.", show_default=False)]
+Minutes = Annotated[float | None, typer.Option("--minutes", metavar="M", help="Train for this long.")]
+Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Train for this many steps.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Options from a YAML file.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="One option, e.g. training.batch_size=64. Repeat for more."),
+]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="K", help="Seed of everything random.")]
+Resize = Annotated[
+    str | None, typer.Option("--resize", metavar="HxW", help="Bring images to one size: 64 or 48x64.")
+]
+Classes = Annotated[bool, typer.Option("--classes/--no-classes", help="Condition on the labels, where there are any.")]
+
+
+def at_least(least: int, **given: int | None) -> None:
+    """Refuse numbers that are too small, under the names they were typed by.
+
+    Raises
+    ------
+    ConfigError
+    """
+    for name, value in given.items():
+        if value is not None and value < least:
+            flag = "-n" if name == "n" else "--" + name.replace("_", "-")
+            raise ConfigError(f"{flag}: expected a whole number of at least {least}, got {value}.")
+
+
+def size_of(text: str | None) -> tuple[int, int] | None:
+    """(height, width) of "64" or "48x64".
+
+    Raises
+    ------
+    ConfigError
+        For anything else.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)(?:[x,](\d+))?", text.strip().lower())
+    if found is None or int(found[1]) < 1 or int(found[2] or 1) < 1:
+        raise ConfigError(f"--resize: expected a side such as 64, or height x width such as 48x64, got {text!r}.")
+    return int(found[1]), int(found[2] or found[1])
+
+
+def config_of(
+    file: Path | None, assignments: list[str] | None, *, minutes: float | None, steps: int | None, seed: int | None
+) -> ModelConfig:
+    """Options: those of the file, then `--set`, then the flags.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, or an option is unknown or impossible.
+    """
+    at_least(1, steps=steps)
+    at_least(0, seed=seed)
+    import yaml
+
+    from caminito.estimators.schema import parse_config, updated
+
+    options: Any = {}
+    if file is not None:
+        try:
+            options = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"--config {file}: expected a YAML file ({' '.join(str(error).split())}).") from error
+        if not isinstance(options, dict):
+            raise ConfigError(f"--config {file}: expected lines such as 'n_steps: 24', got a {type(options).__name__}.")
+    if minutes is not None and not minutes > 0:
+        raise ConfigError(f"--minutes: expected more than 0, got {minutes:g}.")
+    flags = {"minutes": minutes, "max_steps": steps, "random_state": seed}
+    return parse_config(updated(options, assignments or []) | {k: v for k, v in flags.items() if v is not None})
+
+
+def source_of(data: str, resize: tuple[int, int] | None = None) -> Source:
+    """The data at a path, with a bar while they are read."""
+    from caminito.data import open_source
+
+    with counted("Reading") as progress:
+        return open_source(data, resize=resize, progress=progress)
+
+
+def source_of_run(run: Run, data: str | None) -> Source:
+    """The data a run was trained on, from where they were or from `data`.
+
+    Raises
+    ------
+    DataError
+        If they are no longer there.
+    RunError
+        If they are other data.
+    """
+    from caminito._errors import DataError
+
+    path = data or str(run.facts["path"])
+    try:
+        source = source_of(path, run.reading.resize)
+    except DataError as error:
+        if data is None and not Path(path).exists():
+            raise DataError(
+                f"the data of {run.path} are no longer at {path}. Say where they are now, after the name of the run."
+            ) from error
+        raise
+    run.check_data(source)
+    return source
+
+
+def understood(source: Source, reading: Reading) -> list[tuple[str, str, str]]:
+    """What was found at a path, as rows (name, value, remark)."""
+    facts = source.facts
+    shape = "x".join(map(str, facts["item_shape"])) or "single numbers"
+    low, high = facts["range"]
+    rows = [
+        (reading.kind, f"{facts['count']:,} of {shape}".replace(",", " "), _of_kind(source)),
+        ("values", f"{facts['dtype']}, {low:g} to {high:g}", ""),
+    ]
+    if facts.get("resized"):
+        sizes = facts.get("sizes") or {}
+        rows.append(("resized", "x".join(map(str, facts["resized"])), f"from {_few(list(sizes), 4)}"))
+    if source.classes is not None:
+        counts = facts["class_counts"]
+        least, most = min(counts.values()), max(counts.values())
+        used = "each trained and sampled by name" if reading.classes else "not used"
+        spread = f"{least}" if least == most else f"{least} to {most}"
+        rows.append(("classes", f"{len(counts)}: {_few(list(counts), 10)}", f"{spread} items each; {used}"))
+    if facts["small_classes"]:
+        rows.append(("", _few(facts["small_classes"], 5), "a single item: its samples can only be copies"))
+    if facts["captions"]:
+        rows.append(("captions", f"{facts['captions']} items", "read and kept; not used for training yet"))
+    for file, reason in source.bad[:5]:
+        rows.append(("skipped", file, reason))
+    if len(source.bad) > 5:
+        rows.append(("", f"{len(source.bad) - 5} more", "all are listed in data.json"))
+    rows += [("note", note, "") for note in facts["notes"]]
+    return rows
+
+
+def _of_kind(source: Source) -> str:
+    words = {
+        "digits": "handwritten digits that come with scikit-learn",
+        "folder": f"{source.facts.get('color', '')} images from a folder",
+        "idx": "IDX files",
+        "npy": "from a .npy file",
+        "npz": "from a .npz file",
+    }
+    return words.get(source.kind, source.kind)
+
+
+def _few(names: list[str], shown: int) -> str:
+    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")

@@ -1,0 +1,164 @@
+"""`caminito sample`: new items from a run, as a picture, a folder of pictures, or arrays."""
+
+from __future__ import annotations
+
+import io
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from caminito._errors import ConfigError
+from caminito.cli.console import counted, duration, err, out
+from caminito.cli.options import RunPath, at_least
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from caminito.estimators import DiffusionModel
+
+__all__ = ["sample"]
+
+_IN_A_PICTURE = 1024  # at most, unless a picture is asked for
+
+
+def sample(
+    run: RunPath,
+    count: Annotated[int, typer.Option("-n", "--count", metavar="N", help="How many.")] = 64,
+    class_: Annotated[
+        str | None, typer.Option("--class", metavar="C", help="Only of this class; else as often as in training.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", metavar="S", help="Steps of the solver; more is slower and finer.")
+    ] = None,
+    solver: Annotated[
+        str | None, typer.Option("--solver", metavar="NAME", help="dpmpp2m, heun, ddim or ancestral.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="K", help="The same seed gives the same samples.")] = 0,
+    out_: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE|DIR", help="FILE.png: a grid. FILE.npz or .npy: arrays. DIR: a PNG each."),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", metavar="B", help="How many at once; only memory depends on it.")
+    ] = None,
+) -> None:
+    """Draw new items from RUN."""
+    at_least(1, n=count, steps=steps, batch_size=batch_size)
+    at_least(0, seed=seed)
+    if out_ is not None and out_.suffix.lower() not in ("", ".png", ".npz", ".npy"):
+        raise ConfigError(f"--out: expected a folder or a file .png, .npz or .npy, got {out_.name!r}.")
+    from caminito.estimators.picture import recipe
+    from caminito.estimators.run import load
+    from caminito.sampling import solver_named
+
+    rule = None if solver is None else solver_named(solver)
+    model = load(run)
+    _note_unfinished(run, model)
+    labels = _labels(model, class_, count, seed)
+    target = _default_place(run, model, count, seed, class_, steps, solver) if out_ is None else out_
+    _check_target(target, model)
+    text = recipe(
+        model,
+        run.resolve().name,
+        steps=model._steps(steps),
+        solver=rule or model.solver,
+        seed=seed,
+        samples=count,
+        **{"class": class_},
+    )
+    clock = time.monotonic()
+    with counted(f"Drawing {count}") as progress:
+        samples = model.sample(
+            count,
+            condition=labels,
+            random_state=seed,
+            n_steps=steps,
+            solver=rule,
+            batch_size=batch_size,
+            progress=progress,
+        )
+    seconds = time.monotonic() - clock
+    _write(target, model, samples, labels, text)
+    speed = f"{duration(seconds)}, {count / seconds:.3g} per second"
+    out.print(f"{count} samples in {speed}: {target}{'' if target.suffix else '/'}", soft_wrap=True)
+
+
+def _note_unfinished(path: Path, model: DiffusionModel) -> None:
+    from caminito.estimators.run import Run
+
+    if not (path / "status.json").is_file():
+        return
+    state = Run.open(path).status["state"]
+    if state != "finished":
+        err.print(f"note  training is {state}: these are samples of step {model.n_steps_}.", style="yellow")
+
+
+def _labels(model: DiffusionModel, class_: str | None, count: int, seed: int) -> np.ndarray | None:
+    """The class of each sample, or None where the model knows none."""
+    import numpy as np
+
+    if class_ is not None:
+        codes = model.conditions_.encode({"y": class_}, count)["y"]
+    elif "y" in model.conditions_.classes:
+        codes = model.conditions_.draw(count, seed)["y"]
+    else:
+        return None
+    return np.asarray(model.classes_[codes.numpy()])
+
+
+def _default_place(
+    run: Path, model: DiffusionModel, count: int, seed: int, class_: str | None, steps: int | None, solver: str | None
+) -> Path:
+    parts = [f"n{count}", f"seed{seed}", None if class_ is None else f"class-{class_}"]
+    parts += [None if steps is None else f"{steps}steps", solver]
+    name = "_".join("".join(c if c.isalnum() or c in "-_" else "-" for c in part) for part in parts if part)
+    drawn = count <= _IN_A_PICTURE and _has_picture(model)
+    return run / "samples" / f"{name}{'.png' if drawn else '.npz'}"
+
+
+def _has_picture(model: DiffusionModel) -> bool:
+    shape = model.event_shape_
+    return len(shape) == 3 or (len(shape) == 1 and shape[0] <= 2)
+
+
+def _check_target(target: Path, model: DiffusionModel) -> None:
+    """Refuse a place that cannot hold the samples, before they are drawn."""
+    pictures = target.suffix.lower() == ".png" or (target.suffix == "" and len(model.event_shape_) != 3)
+    if pictures and not (_has_picture(model) and target.suffix):
+        shape = "x".join(map(str, model.event_shape_))
+        raise ConfigError(f"--out {target}: items of shape {shape} have no picture. Give a file .npz or .npy.")
+    if target.suffix == "" and target.is_file():
+        raise ConfigError(f"--out {target}: expected a folder, this is a file. Give another name.")
+    if target.suffix and target.is_dir():
+        raise ConfigError(f"--out {target}: expected a file, this is a folder. Give another name.")
+
+
+def _write(target: Path, model: DiffusionModel, samples: Any, labels: np.ndarray | None, text: dict[str, str]) -> None:
+    import numpy as np
+
+    from caminito import plot
+    from caminito._files import write_atomic
+    from caminito.estimators.picture import limits_of, picture
+
+    if target.suffix.lower() == ".png":
+        drawn = picture(model, samples)
+        if drawn is None:
+            raise ConfigError(f"--out {target}: these items have no picture. Give a file .npz or .npy.")
+        write_atomic(target, plot.png_bytes(drawn, text))
+        return
+    if target.suffix:
+        held = io.BytesIO()
+        if target.suffix.lower() == ".npy":
+            np.save(held, np.asarray(samples), allow_pickle=False)
+        else:
+            arrays = {"samples": np.asarray(samples)} | ({} if labels is None else {"labels": labels})
+            np.savez_compressed(held, **arrays, **{f"recipe_{k}": np.asarray(v) for k, v in text.items()})
+        write_atomic(target, held.getvalue())
+        return
+    digits = max(5, len(str(len(samples) - 1)))
+    for i, item in enumerate(samples):
+        mine = text | {"index": str(i)} | ({} if labels is None else {"class": str(labels[i])})
+        image = plot.tile(item[None], scale=1, gap=0, limits=limits_of(model))
+        write_atomic(target / f"{i:0{digits}}.png", plot.png_bytes(image, mine))

@@ -1,0 +1,95 @@
+"""The picture of samples: a grid of images, a cloud of points, or a histogram; and the recipe it carries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+import caminito
+from caminito import plot
+from caminito.data import ImageCodec
+from caminito.estimators.model import DiffusionModel
+from caminito.sampling import PerSample, Solver, solver_named, start, trajectory
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["film", "limits_of", "picture", "preview", "recipe"]
+
+
+def limits_of(model: DiffusionModel) -> tuple[float, float] | None:
+    """Values shown as black and as white; None: those of the integer type, or those found."""
+    codec = model.codec_
+    return codec.limits if isinstance(codec, ImageCodec) and codec.dtype != np.uint8 else None
+
+
+def picture(model: DiffusionModel, samples: Any, columns: int | None = None) -> np.ndarray | Figure | None:
+    """What samples look like; None for rows of more than two numbers and for volumes."""
+    array = np.asarray(samples)
+    if isinstance(model.codec_, ImageCodec):
+        if array.ndim == 4 and array.shape[-1] == 2:  # grey with alpha
+            array = np.concatenate([array[..., :1]] * 3 + [array[..., 1:]], axis=-1)
+        return plot.tile(array, columns=columns, limits=limits_of(model))
+    if array.ndim == 2 and array.shape[1] == 1:
+        return plot.histogram1d(array[:, 0])
+    if array.ndim == 2 and array.shape[1] == 2:
+        return plot.scatter(array, names=("samples", ""))
+    if array.ndim == 4 and model.channel_axis == 1:
+        array = np.moveaxis(array, 1, -1)
+    if array.ndim == 4 and array.shape[-1] == 2:
+        array = array[..., 0]
+    if array.ndim == 3 or (array.ndim == 4 and array.shape[-1] in (1, 3, 4)):
+        return plot.tile(array, columns=columns)
+    return None
+
+
+def preview(model: DiffusionModel) -> tuple[np.ndarray | Figure | None, dict[str, str]]:
+    """A picture of samples from noise that is always the same, and its recipe: one class per row where there are few."""
+    size = int(np.prod(model.event_shape_))
+    classes = getattr(model, "classes_", None)
+    condition, columns = None, None
+    if len(model.event_shape_) == 1:
+        count = 2000
+    else:
+        columns = 8 if size <= 4096 else 4
+        count = columns * columns
+        if classes is not None and len(classes) <= 10:
+            count = columns * len(classes)
+            condition = np.repeat(classes, columns)
+    samples = model.sample(count, condition=condition, random_state=0)
+    return picture(model, samples, columns), {"seed": "0", "samples": str(count)}
+
+
+def film(model: DiffusionModel, count: int, random_state: int = 0) -> tuple[np.ndarray, list[float]]:
+    """The way of the first `count` samples from noise to data: items (steps + 1, count, ...), and the times.
+
+    What lies between is shown as x_t / sqrt(alpha^2 + sigma^2), so that noise and data have one scale.
+    """
+    grid, rule = model._grid(model._steps()), solver_named(model.solver)
+    cond = model._condition_rows(None, count, random_state, 0)
+    noise = PerSample(random_state)
+    frames, times = [], []
+    with model._averaged():
+        walked = model._walked(rule)
+        like = torch.empty((count, *model.event_shape_), device=model._device())
+        x = start(walked, like, grid[0], noise)
+        for frame in trajectory(walked, x, grid, rule, cond=cond, noise=noise):
+            alpha, sigma = (float(c) for c in model.process_.kernel(frame.t))
+            frames.append(model.codec_.decode(frame.x.cpu() / float(np.hypot(alpha, sigma))))
+            times.append(frame.t)
+    return np.stack(frames), times
+
+
+def recipe(model: DiffusionModel, run: str, *, steps: int, solver: str | Solver, **rest: Any) -> dict[str, str]:
+    """What it takes to draw the samples again, as text for a PNG file."""
+    facts = {
+        "software": f"caminito {caminito.__version__}",
+        "run": run,
+        "trained_steps": model.n_steps_,
+        "steps": steps,
+        "solver": solver if isinstance(solver, str) else type(solver).__name__.lower(),
+        **rest,
+    }
+    return {name: str(value) for name, value in facts.items() if value is not None}

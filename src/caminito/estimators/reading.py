@@ -1,0 +1,149 @@
+"""How a source becomes X, y and an estimator: decided once, written down, and repeated when a run goes on.
+
+Images are what comes from a folder, from IDX files, or as an array (n, H, W[, C]) of 8- or 16-bit integers, of floats
+within [0, 1], or of whole numbers from 0 on. All else is an array: rows of numbers, points, fields, whose values may go
+beyond those observed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from caminito import nn as networks
+from caminito._errors import ConfigError
+from caminito.data import Source
+from caminito.estimators.image import ImageDiffusion
+from caminito.estimators.model import DiffusionModel
+from caminito.estimators.schema import ModelConfig
+from caminito.process import process_from_dict
+from caminito.sampling import solver_named
+
+__all__ = ["Reading"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is taken from a source, and which estimator it is for.
+
+    Attributes
+    ----------
+    images : bool
+        ImageDiffusion, else DiffusionModel.
+    channel_axis : None, 1 or -1
+        Where an array has its channels.
+    classes : bool
+        Whether the model is conditioned on the labels.
+    resize : (height, width) or None
+        As given to `open_source`.
+    """
+
+    images: bool
+    channel_axis: int | None = None
+    classes: bool = False
+    resize: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, source: Source, *, classes: bool = True, resize: tuple[int, int] | None = None) -> Reading:
+        """What suits a source; labels are used when there are at least two classes and `classes` is true."""
+        items = source.items
+        images = source.kind in ("digits", "folder", "idx") or _like_images(items)
+        axis = None
+        if not images and items.ndim >= 4:
+            axis = -1 if items.shape[-1] <= 4 else 1
+        labelled = source.labels is not None and len(source.classes or ()) > 1
+        return cls(images, axis, classes and labelled, resize)
+
+    @property
+    def kind(self) -> str:
+        """What the items are taken for, in words."""
+        return "images" if self.images else "arrays"
+
+    def items(self, source: Source) -> np.ndarray:
+        """X, shape (n, ...)."""
+        return source.items[:, None] if source.items.ndim == 1 else source.items
+
+    def labels(self, source: Source) -> np.ndarray | None:
+        """y by name (whole numbers as such), or None."""
+        if not self.classes or source.labels is None or source.classes is None:
+            return None
+        names = np.asarray(source.classes)
+        if all(name.lstrip("-").isdigit() and str(int(name)) == name for name in source.classes):
+            names = names.astype(np.int64)
+        return np.asarray(names[source.labels])
+
+    def event_shape(self, source: Source) -> tuple[int, ...]:
+        """Shape of one item inside the network: channels first."""
+        shape = self.items(source).shape[1:]
+        axis = -1 if self.images and len(shape) == 3 else self.channel_axis
+        if axis == -1:
+            return (shape[-1], *shape[:-1])
+        return shape if axis == 1 or len(shape) == 1 else (1, *shape)
+
+    def build(self, config: ModelConfig) -> DiffusionModel:
+        """The estimator, not yet fitted."""
+        options = {name: getattr(config, name) for name in type(config).model_fields}
+        if self.images:
+            return ImageDiffusion(**options)
+        return DiffusionModel(channel_axis=self.channel_axis, **options)
+
+    def check(self, config: ModelConfig, source: Source) -> None:
+        """Find what is wrong with the options before anything long begins.
+
+        Raises
+        ------
+        ConfigError
+            If the network, process, solver or device cannot be made of the options.
+        """
+        for name in ("steps", "minutes"):
+            if name in config.training:
+                other = "max_steps" if name == "steps" else name
+                raise ConfigError(f"option training.{name}: the budget is set by --{name}, or {other} in the config.")
+        solver_named(config.solver)
+        if config.process != "auto":
+            process_from_dict(config.process)
+        suggested = networks.suggest(self.event_shape(source), len(source.items))
+        if isinstance(config.network, Mapping):
+            with torch.random.fork_rng():
+                networks.build(suggested | dict(config.network))
+        elif config.network not in ("auto", suggested["kind"]):
+            raise ConfigError(
+                f"option network: items of shape {source.items.shape[1:]} take {suggested['kind']!r}, got "
+                f"{config.network!r}. Leave it at auto, or pass all options of another network."
+            )
+        _check_device(config.device)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Reading:
+        """What `to_dict` described."""
+        resize = facts["resize"]
+        return cls(facts["images"], facts["channel_axis"], facts["classes"], resize and (resize[0], resize[1]))
+
+
+def _like_images(items: np.ndarray) -> bool:
+    if items.ndim not in (3, 4) or (items.ndim == 4 and items.shape[-1] > 4) or min(items.shape[1:3]) < 4:
+        return False
+    if items.dtype in (np.uint8, np.uint16):
+        return True
+    low, high = float(items.min()), float(items.max())
+    return low >= 0 and (high <= 1 or bool((items == np.rint(items)).all()))
+
+
+def _check_device(name: str) -> None:
+    if name == "auto":
+        return
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"option device: expected auto, cpu, cuda, cuda:1 or mps, got {name!r}.") from error
+    here = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(device.type)
+    if here is not None and not here():
+        raise ConfigError(f"option device: torch finds no {device.type} device here. Use auto or cpu.")

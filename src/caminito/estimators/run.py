@@ -1,0 +1,491 @@
+"""The run directory: everything about one training, in files that a person can read.
+
+    config.yaml     the estimator's parameters          events.jsonl   what happened, appended line by line
+    data.json       what was understood of the data     status.json    where training stands
+    env.json        versions and machine                samples/       pictures, the first from an early network
+    checkpoints/    to go on exactly after a stop       model/         what `load` reads: averaged weights, codec, process
+    metrics.json    what `evaluate` measured            card.md        all of it in words
+
+Files appear whole or not at all. A run that was stopped, by Ctrl-C, `kill -9` or a full disk, goes on from its last
+checkpoint and ends with the weights it would have had. Nothing in it depends on where it lies: it can be moved or
+copied, and only `data.json` remembers where the data were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import platform
+import shlex
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+import yaml
+
+import caminito
+from caminito import plot
+from caminito._errors import CaminitoError, RunError
+from caminito._files import read_json, write_atomic, write_json
+from caminito._random import seed_from
+from caminito.data import Source, describe_source, holdout
+from caminito.estimators.card import card
+from caminito.estimators.events import EventLog
+from caminito.estimators.model import DiffusionModel
+from caminito.estimators.picture import preview, recipe
+from caminito.estimators.reading import Reading
+from caminito.estimators.schema import ModelConfig, parse_config, parse_training
+from caminito.estimators.store import load_model, save_model
+from caminito.training import Progress, save_checkpoint
+
+__all__ = ["Run", "config_text", "environment", "load", "refuse_occupied"]
+
+_TELL = 1.0  # seconds between lines of the log
+_FIRST_PICTURE = 1 / 64  # share of the budget at the first picture; each next one at twice that
+_PICTURE_SHARE = 0.03  # of the time so far that the next picture may cost
+_SILENCE = 600.0  # seconds after which a process that claims to be training is taken for dead
+
+
+class Run:
+    """One run directory.
+
+    Use `Run.create` for a new one and `Run.open` for one that exists.
+
+    Attributes
+    ----------
+    path : Path
+    config : ModelConfig
+    facts : dict
+        What data.json says.
+    reading : Reading
+        How the data are handed to the estimator.
+    events : EventLog
+    model : DiffusionModel or None
+        The estimator, once `train` has taken its first step.
+    """
+
+    def __init__(self, path: Path, config: ModelConfig, facts: dict[str, Any], reading: Reading) -> None:
+        self.path, self.config, self.facts, self.reading = path, config, facts, reading
+        self.events = EventLog(path / "events.jsonl")
+        self.model: DiffusionModel | None = None
+
+    # -- making and finding -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path: str | Path, config: ModelConfig, source: Source, reading: Reading | None = None) -> Run:
+        """A new run of a source, not yet trained.
+
+        Raises
+        ------
+        RunError
+            If there is something at `path` already: nothing is ever overwritten.
+        ConfigError
+            If the options do not fit each other or the data.
+        """
+        path = Path(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            refuse_occupied(path)
+        reading = Reading.of(source) if reading is None else reading
+        reading.check(config, source)
+        if config.random_state is None:
+            config = config.model_copy(update={"random_state": seed_from(None)})
+        where = str(source.facts["path"])
+        facts = describe_source(source) | {"reading": reading.to_dict()}
+        if source.kind != "digits":
+            facts["path"] = str(Path(where).expanduser().resolve())
+        write_json(path / "data.json", facts)
+        write_json(path / "env.json", environment())
+        write_atomic(path / "config.yaml", config_text(config).encode())
+        run = cls(path, config, facts, reading)
+        run._tell(state="created", step=0, fraction=0.0, started=time.time())
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """The run at `path`.
+
+        Raises
+        ------
+        RunError
+            If there is none, with the runs that are near.
+        """
+        path = Path(path)
+        if not (path / "config.yaml").is_file() or not (path / "data.json").is_file():
+            raise RunError(_not_a_run(path))
+        facts = read_json(path / "data.json")
+        try:
+            options = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+            return cls(path, parse_config(options), facts, Reading.from_dict(facts["reading"]))
+        except (yaml.YAMLError, TypeError, KeyError, UnicodeDecodeError) as error:
+            raise RunError(f"{path}: config.yaml or data.json was altered ({error}). Restore it from a copy.") from error
+
+    @property
+    def name(self) -> str:
+        """Name of the directory."""
+        return self.path.resolve().name
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """What status.json says; a run whose process is gone is "killed", whatever it says."""
+        status: dict[str, Any] = read_json(self.path / "status.json")
+        if status["state"] == "running" and not _alive(status):
+            status["state"] = "killed"
+        return status
+
+    @property
+    def resume_command(self) -> str:
+        """What to type so that training goes on."""
+        return f"caminito train --resume {shlex.quote(str(self.path))}"
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is one to go on from."""
+        return (self.path / "checkpoints" / "latest.json").is_file()
+
+    # -- data ---------------------------------------------------------------------------------------------------------
+
+    def check_data(self, source: Source) -> None:
+        """Refuse data other than those the run was started with.
+
+        Raises
+        ------
+        RunError
+            If the fingerprints differ.
+        """
+        if source.fingerprint != self.facts["fingerprint"]:
+            raise RunError(
+                f"{source.facts['path']} does not hold the data this run was started with: {self.facts['count']} items "
+                f"of shape {_by(self.facts['item_shape'])} with fingerprint {self.facts['fingerprint'][:12]} then, "
+                f"{source.facts['count']} of {_by(source.facts['item_shape'])} with {source.fingerprint[:12]} now. "
+                "Give the path of the same data, or start a new run with these."
+            )
+
+    def split(self, source: Source) -> tuple[np.ndarray, np.ndarray]:
+        """Items trained on, and items held out: the same in every sitting."""
+        items = self.reading.items(source)
+        if self.config.validation_fraction == 0 or len(items) < 10:
+            return items, items[:0]
+        train, held = holdout(len(items), self.config.validation_fraction, seed_from(self.config.random_state))
+        return items[train], items[held]
+
+    # -- training -----------------------------------------------------------------------------------------------------
+
+    def train(self, source: Source, *, resume: bool = False) -> Iterator[Progress]:
+        """Train on a source and write everything down, one step at a time.
+
+        A consumer that stops early interrupts the run: a checkpoint is saved and the run can be resumed.
+
+        Parameters
+        ----------
+        source : Source
+        resume : bool
+            Go on from the last checkpoint, or from the beginning if the run ended before its first one.
+
+        Yields
+        ------
+        Progress
+
+        Raises
+        ------
+        RunError
+            If the run was started before and `resume` is not set; if it is finished, or being trained by another
+            process; if the data are not those it was started with.
+        NonFiniteError
+            At the first loss that is not finite; the last good checkpoint is kept.
+        StorageError
+            If the disk is full; the previous checkpoint is kept.
+        """
+        self._claim(resume)
+        self.check_data(source)
+        checkpoints = self.path / "checkpoints" if resume and self.has_checkpoint else None
+        step = read_json(checkpoints / "latest.json")["step"] if checkpoints else 0
+        self.events.append("resume" if resume else "start", step=step, version=caminito.__version__)
+        self._tell(state="running", pid=os.getpid(), message="")
+        model = self.model = self.reading.build(self.config)
+        recorder = _Recorder(self, model)
+        steps = model.fit_iter(self.reading.items(source), self.reading.labels(source), resume=checkpoints)
+        try:
+            for progress in steps:
+                recorder.take(progress)
+                try:
+                    yield progress
+                except GeneratorExit:  # the consumer stopped; weights and step agree here
+                    recorder.stop(progress)
+                    raise
+            recorder.finish()
+        except KeyboardInterrupt:  # anywhere, perhaps between two weights: only the last checkpoint is whole
+            self._tell(state="interrupted", message=self._where())
+            raise
+        except Exception as error:
+            with contextlib.suppress(CaminitoError):
+                self._tell(state="failed", message=str(error))
+                self.events.append("fail", message=str(error))
+            raise
+        finally:
+            steps.close()  # type: ignore[attr-defined]
+
+    def check_resumable(self) -> None:
+        """Refuse to go on with a run that is finished, or that another process is training.
+
+        Raises
+        ------
+        RunError
+        """
+        status = self.status
+        if status["state"] == "finished":
+            raise RunError(
+                f"{self.path} is finished ({status['step']} steps): there is nothing left to train. "
+                "Start another run for a longer training."
+            )
+        if status["state"] == "running":
+            raise RunError(
+                f"{self.path} is being trained by process {status.get('pid')} (it wrote "
+                f"{time.time() - status['updated']:.0f} s ago). Stop that one first."
+            )
+
+    def _claim(self, resume: bool) -> None:
+        self.check_resumable()
+        if not resume and self.status["state"] != "created":
+            refuse_occupied(self.path)
+
+    def _tell(self, **facts: Any) -> None:
+        path = self.path / "status.json"
+        before = read_json(path) if path.is_file() else {}
+        write_json(path, before | facts | {"updated": time.time()})
+
+    def _where(self) -> str:
+        if not self.has_checkpoint:
+            return "no checkpoint was saved yet; resuming starts from the beginning"
+        return f"the last checkpoint is of step {read_json(self.path / 'checkpoints' / 'latest.json')['step']}"
+
+
+class _Recorder:
+    """Writes down what training does: the log and the status about once a second, checkpoints, pictures."""
+
+    def __init__(self, run: Run, model: DiffusionModel) -> None:
+        self._run, self._model = run, model
+        self._between = 60 * parse_training(run.config.training).checkpoint_minutes
+        self._told, self._saved, self._losses = -math.inf, time.monotonic(), list[float]()
+        self._next_picture, self._picture_cost = _FIRST_PICTURE, 0.0
+        self._spent: dict[str, float] = {}
+        self._last: Progress | None = None
+        self._described = False
+
+    def take(self, progress: Progress) -> None:
+        first, self._last = self._last is None, progress
+        if first:
+            self._start(progress)
+        self._losses.append(progress.loss)
+        now = time.monotonic()
+        if progress.validation is not None:
+            self._run.events.append(
+                "validation",
+                step=progress.step,
+                elapsed=progress.elapsed,
+                loss=progress.validation.mean,
+                logsnr=progress.validation.logsnr,
+                levels=progress.validation.loss,
+            )
+        if first or progress.validation is not None or now - self._told >= _TELL or progress.fraction >= 1:
+            self._log(progress)
+            self._told = now
+        if now - self._saved >= self._between or progress.fraction >= 1:
+            self._save(progress)
+        due = progress.fraction >= self._next_picture and progress.fraction < 1
+        if due and self._picture_cost <= _PICTURE_SHARE * progress.elapsed:
+            self._draw(progress)
+
+    def stop(self, progress: Progress) -> None:
+        """The consumer wants no more."""
+        self._save(progress)
+        save_model(self._model, self._run.path / "model")
+        self._log(progress)
+        self._run.events.append("interrupt", step=progress.step, elapsed=progress.elapsed, spent=self._spent)
+        self._run._tell(state="interrupted", spent=self._total(progress), message=self._run._where())
+
+    def finish(self) -> None:
+        """Training is over: the model, its picture, and the card."""
+        run, model = self._run, self._model
+        with self._timed("saving"):
+            save_model(model, run.path / "model")
+        step = model.n_steps_
+        with self._timed("pictures"):
+            self._picture("final", step)
+        run.events.append("finish", step=step, spent=self._spent)
+        write_atomic(run.path / "card.md", card(run.name, run.facts, model, None).encode())
+        told: dict[str, Any] = {"state": "finished", "fraction": 1.0, "remaining": 0.0, "step": step, "message": ""}
+        run._tell(**told, spent=self._total(self._last))
+
+    def _start(self, progress: Progress) -> None:
+        if progress.fraction > self._next_picture:  # after a resume
+            self._next_picture = 2 * progress.fraction
+        choices = {name: [str(c.value), c.why] for name, c in self._model.choices_.items()}
+        self._run.events.append("choices", step=progress.step, choices=choices)
+
+    def _log(self, progress: Progress) -> None:
+        facts: dict[str, Any] = {
+            "step": progress.step,
+            "fraction": progress.fraction,
+            "loss": float(np.mean(self._losses)) if self._losses else progress.loss,
+            "elapsed": progress.elapsed,
+            "remaining": progress.remaining,
+            "items_per_second": progress.items_per_second,
+        }
+        self._losses.clear()
+        self._run.events.append(
+            "step", **facts, learning_rate=progress.learning_rate, gradient_norm=progress.gradient_norm
+        )
+        history = self._model.history_
+        self._run._tell(**facts, held_out_loss=history[-1]["loss"] if history else None)
+
+    def _save(self, progress: Progress) -> None:
+        with self._timed("saving"):
+            path = save_checkpoint(self._run.path / "checkpoints", progress.state)
+        self._run.events.append("checkpoint", step=progress.step, file=path.name)
+        self._saved = time.monotonic()
+
+    def _draw(self, progress: Progress) -> None:
+        self._next_picture = 2 * progress.fraction
+        clock = time.monotonic()
+        with self._timed("pictures"):
+            self._picture(f"step_{progress.step:08d}", progress.step)
+        with self._timed("saving"):
+            save_model(self._model, self._run.path / "model")
+        self._picture_cost = time.monotonic() - clock
+
+    def _picture(self, name: str, step: int) -> None:
+        drawn, facts = preview(self._model)
+        if drawn is None:
+            return
+        text = recipe(self._model, self._run.name, steps=self._model._steps(), solver=self._model.solver, **facts)
+        write_atomic(self._run.path / "samples" / f"{name}.png", plot.png_bytes(drawn, text))
+        self._run.events.append("samples", step=step, file=f"samples/{name}.png")
+
+    @contextlib.contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        clock = time.monotonic()
+        yield
+        self._spent[name] = self._spent.get(name, 0.0) + time.monotonic() - clock
+
+    def _total(self, progress: Progress | None) -> dict[str, float]:
+        """Seconds by part, over all sittings that ended well."""
+        before = read_json(self._run.path / "status.json").get("spent") or {}
+        total = {n: before.get(n, 0.0) + self._spent.get(n, 0.0) for n in {**before, **self._spent} if n != "training"}
+        if progress is not None:
+            total["training"] = max(progress.elapsed - sum(total.values()), 0.0)
+        return total
+
+
+def load(path: str | Path) -> DiffusionModel:
+    """The fitted estimator of a run or model directory, ready to sample; nothing else is needed, not even the data.
+
+    Of a run that is still going, or was stopped, it has the averaged weights that were saved last.
+
+    Raises
+    ------
+    RunError
+        If the directory is neither, holds no model yet, or its weights were cut or altered.
+
+    Examples
+    --------
+    >>> import caminito
+    >>> samples = caminito.load("runs/digits").sample(100)  # doctest: +SKIP
+    """
+    path = Path(path)
+    if (path / "manifest.json").is_file():
+        return load_model(path)
+    if (path / "model" / "manifest.json").is_file():
+        return load_model(path / "model")
+    run = Run.open(path)
+    raise RunError(
+        f"{path} holds no model yet: it is {run.status['state']} at step {run.status['step']}. "
+        f"Train it with: {run.resume_command}"
+    )
+
+
+def environment(device: str = "auto") -> dict[str, Any]:
+    """Versions and machine, as env.json holds them; no names, no paths."""
+    from importlib import metadata
+
+    names = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "safetensors", "pydantic", "typer", "rich")
+    versions = {}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return {
+        "caminito": caminito.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "packages": versions,
+    }
+
+
+def config_text(config: ModelConfig) -> str:
+    """The options as YAML, each with what it means."""
+    lines = ["# What this model was asked to be. Use it again with: caminito train DATA --config FILE", ""]
+    for name, field in type(config).model_fields.items():
+        value = yaml.safe_dump({name: getattr(config, name)}, sort_keys=False, default_flow_style=False).rstrip()
+        if "\n" in value:
+            lines += [f"# {field.description}", value]
+        else:
+            lines.append(f"{value:<34}# {field.description}")
+    return "\n".join(lines) + "\n"
+
+
+def _by(shape: list[int]) -> str:
+    return "x".join(map(str, shape)) or "one number"
+
+
+def _alive(status: Mapping[str, Any]) -> bool:
+    """Whether the process that wrote a status still exists, as far as can be told."""
+    pid = status.get("pid")
+    if time.time() - status.get("updated", 0.0) > _SILENCE or not isinstance(pid, int):
+        return False
+    if os.name == "nt":  # there a signal 0 would end the process
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return pid != os.getpid()
+
+
+def refuse_occupied(path: Path) -> NoReturn:
+    """Say what is at `path` and that nothing is overwritten.
+
+    Raises
+    ------
+    RunError
+        Always.
+    """
+    advice = "Nothing is overwritten: choose another place with --out"
+    try:
+        run = Run.open(path)
+        state = run.status
+    except CaminitoError:
+        raise RunError(f"{path} exists already and is not an empty folder. {advice}.") from None
+    more = "" if state["state"] == "finished" else f", or go on with: {run.resume_command}"
+    raise RunError(f"{path} holds a run already ({state['state']} at step {state['step']}). {advice}{more}.")
+
+
+def _not_a_run(path: Path) -> str:
+    if not path.exists():
+        found = "there is nothing at this path"
+    elif path.is_file():
+        found = "this is a file"
+    else:
+        found = "this folder has no config.yaml and data.json"
+    near = path if path.is_dir() else path.parent
+    places = [near, Path("runs")]
+    runs = sorted({str(c.parent) for place in places if place.is_dir() for c in place.glob("*/config.yaml")})
+    advice = f"Runs near by: {', '.join(runs[:5])}." if runs else "Make one with: caminito train DATA."
+    return f"{path}: expected a run directory, but {found}. {advice}"
