@@ -5,14 +5,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
-import caminito  # noqa: E402
+import caminito
 
 project = "Caminito"
 author = "The Caminito developers"
 copyright = f"2026, {author}"
 version = release = caminito.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "plain_docstrings", "from_the_code", "examples_run"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "plain_docstrings",
+    "from_the_code",
+    "examples_run",
+]
 exclude_patterns = ["_build"]
 
 myst_enable_extensions = ["deflist", "fieldlist"]

@@ -11,6 +11,7 @@ from typing import Any
 
 _SECTION = re.compile(r"^-{3,}$")
 _CODE = re.compile(r"(``.+?``|`[^`]+`)")
+_TYPED = {"Parameters", "Attributes", "Other Parameters"}
 _LISTED = {"Parameters", "Attributes", "Returns", "Yields", "Raises", "Other Parameters", "Warns"}
 
 
@@ -24,6 +25,12 @@ def escaped(line: str) -> str:
             parts[place] = re.sub(r"([*|\\])", r"\\\1", part)
             parts[place] = re.sub(r"(\w)_(?![\w])", r"\1\\_", parts[place])
     return "".join(parts)
+
+
+def _typed(line: str) -> str:
+    """`name : type` with the type as words, which Sphinx would otherwise take for names to link."""
+    found = re.match(r"^(\S[^:]*) : ([^`]+)$", line)
+    return f"{found[1]} : *{found[2]}*" if found else line
 
 
 def converted(lines: list[str]) -> list[str]:
@@ -45,7 +52,7 @@ def converted(lines: list[str]) -> list[str]:
         if literal or _SECTION.match(line) or section == "Examples" or listed_table:
             out.append(line)
         else:
-            out.append(escaped(line))
+            out.append(_typed(escaped(line)) if section in _TYPED else escaped(line))
         if listed_table and not line.strip():
             listed_table = False
     return out

@@ -15,7 +15,16 @@ import caminito
 from caminito.cli.app import app
 from caminito.plot import read_recipe
 
-TINY = ["--set", "network.width=16", "--set", "network.blocks=1", "--set", "training.validate_every=10"]
+TINY = [
+    "--set",
+    "network.width=16",
+    "--set",
+    "network.blocks=1",
+    "--set",
+    "network.attention=[]",
+    "--set",
+    "training.validate_every=10",
+]
 
 
 def said(*arguments: object) -> str:
@@ -62,7 +71,9 @@ def test_inspect_measures_and_proposes_options_that_train_takes() -> None:
 
 
 def test_a_picture_carries_the_recipe_that_draws_it_again() -> None:
-    said("sample", "runs/digits", "-n", 6, "--class", 3, "--steps", 5, "--seed", 7, "--solver", "ddim", "--out", "a.png")
+    said(
+        "sample", "runs/digits", "-n", 6, "--class", 3, "--steps", 5, "--seed", 7, "--solver", "ddim", "--out", "a.png"
+    )
     recipe = read_recipe("a.png")
     assert recipe == {
         "software": f"caminito {caminito.__version__}",
@@ -129,7 +140,15 @@ def test_the_report_needs_nothing_outside_itself() -> None:
     sources = re.findall(r"\b(?:src|href|srcset|poster|data)=['\"]?([^'\" >]{1,30})", text)
     assert "url(" not in text
     assert sources and all(source.startswith("data:image/png;base64,") for source in sources)
-    for words in ("Samples", "From noise to data", "How good they are", "Are they copies?", "Learning", "Choices", "Time"):
+    for words in (
+        "Samples",
+        "From noise to data",
+        "How good they are",
+        "Are they copies?",
+        "Learning",
+        "Choices",
+        "Time",
+    ):
         assert f"<h2>{words}" in text
     assert "prefers-color-scheme: dark" in text
 

@@ -15,7 +15,16 @@ import pytest
 
 STEPS = 160
 TINY = [
-    *("--set", "network.width=16", "--set", "network.blocks=1", "--set", "training.batch_size=16"),
+    *(
+        "--set",
+        "network.width=16",
+        "--set",
+        "network.blocks=1",
+        "--set",
+        "network.attention=[]",
+        "--set",
+        "training.batch_size=16",
+    ),
     *("--set", "training.validate_every=25", "--set", "training.checkpoint_minutes=0.002"),
 ]
 pytestmark = pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What every command shares: where text goes, how errors and warnings look, and progress with an estimate of the rest."""
+"""What every command shares: where text goes, how errors and warnings look, and bars that estimate what is left."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", CaminitoWarning)
-            warnings.showwarning = _calm
+            warnings.showwarning = _calm  # type: ignore[assignment]
             try:
                 function(*args, **kwargs)
             except CaminitoError as error:
@@ -109,7 +109,9 @@ def facts_table(rows: list[tuple[str, str, str]]) -> Table:
         if wide:
             table.add_row(Text("  " + name), Text(value), Text(why))
         else:
-            table.add_row(Text("  " + name), Text.assemble(value, ("\n" + why, "dim") if why and value else (why, "dim")))
+            table.add_row(
+                Text("  " + name), Text.assemble(value, ("\n" + why, "dim") if why and value else (why, "dim"))
+            )
     return table
 
 
@@ -125,7 +127,9 @@ def bar(*fields: str, transient: bool = False) -> Progress:
     """A progress bar with an estimate of what is left; `fields` are shown between."""
     columns: list[Any] = [TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn()]
     columns += [TextColumn(field) for field in fields]
-    return Progress(*columns, _Left(), console=out, transient=transient, refresh_per_second=4, disable=not out.is_terminal)
+    return Progress(
+        *columns, _Left(), console=out, transient=transient, refresh_per_second=4, disable=not out.is_terminal
+    )
 
 
 @contextmanager

@@ -32,7 +32,8 @@ def doctor(
     if run is None:
         return
     section(f"Run {run}")
-    if not all([_said(*check) for check in _checks(run)]):
+    good = [_said(*check) for check in _checks(run)]
+    if not all(good):
         raise typer.Exit(2)
 
 

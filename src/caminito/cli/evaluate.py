@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from caminito._errors import DataError, Memorisation
-from caminito.cli.console import counted, duration, number, out, section
+from caminito.cli.console import counted, number, out, section
 from caminito.cli.options import RunPath, at_least, source_of_run
 
 if TYPE_CHECKING:
@@ -47,11 +47,10 @@ _SHORT = {
 def evaluate(
     run: RunPath,
     data: Annotated[
-        str | None, typer.Argument(metavar="[DATA]", help="The data it was trained on, if they were moved.", show_default=False)
+        str | None,
+        typer.Argument(metavar="[DATA]", help="The data it was trained on, if they were moved.", show_default=False),
     ] = None,
-    count: Annotated[
-        int | None, typer.Option("-n", "--count", metavar="N", help="How many samples to judge.")
-    ] = None,
+    count: Annotated[int | None, typer.Option("-n", "--count", metavar="N", help="How many samples to judge.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", metavar="S", help="Steps of the solver.")] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="K", help="Seed of the samples.")] = 1,
 ) -> None:
@@ -72,7 +71,13 @@ def evaluate(
 
 
 def measured(
-    run: Run, model: DiffusionModel, source: Source, *, count: int | None = None, steps: int | None = None, seed: int = 1
+    run: Run,
+    model: DiffusionModel,
+    source: Source,
+    *,
+    count: int | None = None,
+    steps: int | None = None,
+    seed: int = 1,
 ) -> dict[str, Any]:
     """Draw samples, judge them, and write metrics.json and the card; returns what was written.
 
@@ -145,11 +150,11 @@ def _table(metrics: dict[str, Any]) -> Table:
 
 def _in_words(metrics: dict[str, Any]) -> str:
     scores, copies = metrics["scores"], metrics["copies"]
-    told = scores["c2st"]["value"]
+    told, precision, recall = scores["c2st"]["value"], scores["precision"], scores["recall"]
     return (
-        f"{100 * scores['precision']['value']:.0f} % of the samples look real and {100 * scores['recall']['value']:.0f} "
-        f"% of the real data are within their reach (real data: {100 * scores['precision']['floor']:.0f} and "
-        f"{100 * scores['recall']['floor']:.0f} %). A nearest-neighbour judge is right {100 * told:.0f} % of the time; "
+        f"{100 * precision['value']:.0f} % of the samples look real and {100 * recall['value']:.0f} % of the real data "
+        f"are within their reach (real data: {100 * precision['floor']:.0f} and {100 * recall['floor']:.0f} %). "
+        f"A nearest-neighbour judge is right {100 * told:.0f} % of the time; "
         f"guessing gives 50. {copies['close']} of {copies['n_samples']} samples are suspiciously close to a training "
         f"item ({copies['close_expected']:.0f} expected of fresh data), {copies['exact']} are exact copies."
     )

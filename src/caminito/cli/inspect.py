@@ -46,7 +46,8 @@ def inspect(
     resize: Resize = None,
     classes: Classes = True,
     write: Annotated[
-        Path | None, typer.Option("--write", metavar="FILE", help="Save the proposed options, to edit and to train with.")
+        Path | None,
+        typer.Option("--write", metavar="FILE", help="Save the proposed options, to edit and to train with."),
     ] = None,
 ) -> None:
     """See what DATA hold, what would be trained, how long."""

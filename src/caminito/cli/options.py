@@ -38,7 +38,9 @@ __all__ = [
 _DATA = "A folder of images, .npy, .npz, IDX files, or the word digits."
 
 Data = Annotated[str, typer.Argument(metavar="DATA", help=_DATA, show_default=False)]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, such as runs/digits.", show_default=False)]
+RunPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run directory, such as runs/digits.", show_default=False)
+]
 Minutes = Annotated[float | None, typer.Option("--minutes", metavar="M", help="Train for this long.")]
 Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Train for this many steps.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Options from a YAML file.")]
@@ -47,9 +49,7 @@ Set = Annotated[
     typer.Option("--set", metavar="A.B=C", help="One option, e.g. training.batch_size=64. Repeat for more."),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="K", help="Seed of everything random.")]
-Resize = Annotated[
-    str | None, typer.Option("--resize", metavar="HxW", help="Bring images to one size: 64 or 48x64.")
-]
+Resize = Annotated[str | None, typer.Option("--resize", metavar="HxW", help="Bring images to one size: 64 or 48x64.")]
 Classes = Annotated[bool, typer.Option("--classes/--no-classes", help="Condition on the labels, where there are any.")]
 
 

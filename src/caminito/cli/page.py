@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import math
 import time
+from collections.abc import Sequence
 from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -17,23 +18,20 @@ import numpy as np
 
 import caminito
 from caminito import plot
-from caminito._errors import CaminitoError
 from caminito.cli.console import duration, number
 from caminito.cli.evaluate import NAMES
 from caminito.data import ImageCodec
-from caminito.estimators.picture import film, limits_of, picture
+from caminito.estimators.picture import drawable, film, limits_of, picture
 from caminito.metrics import nearest_items
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from caminito.data import Source
     from caminito.estimators import DiffusionModel
     from caminito.estimators.run import Run
 
 __all__ = ["page"]
 
-Picture = "np.ndarray | Figure"
+_LOOKED_THROUGH = 256  # samples among which the closest to training items are shown
 
 
 def page(run: Run, model: DiffusionModel, source: Source | None, metrics: dict[str, Any] | None) -> str:
@@ -58,8 +56,8 @@ def page(run: Run, model: DiffusionModel, source: Source | None, metrics: dict[s
         _quality(metrics),
         _copies(run, model, source, metrics),
         _learning(events),
-        _choices(model, events),
-        _data(run, source),
+        _choices(model),
+        _data(run),
         _time(run, metrics),
         _config(run),
     ]
@@ -85,19 +83,27 @@ def _head(run: Run, model: DiffusionModel, metrics: dict[str, Any] | None) -> st
     shape = " × ".join(map(str, facts["item_shape"])) or "single numbers"
     classes = getattr(model, "classes_", None)
     of = "" if classes is None else f" in {len(classes)} classes"
-    state = "" if status["state"] == "finished" else f" Training is {status['state']} at {100 * status['fraction']:.0f} %."
+    state = (
+        "" if status["state"] == "finished" else f" Training is {status['state']} at {100 * status['fraction']:.0f} %."
+    )
     figures = [("training", duration(status.get("elapsed", 0.0)), f"{number(model.n_steps_)} steps")]
     if model.history_:
         figures.append(("held-out loss", f"{model.history_[-1]['loss']:.3f}", "mean over noise levels"))
     if metrics is not None:
         scores = metrics["scores"]
-        for name, label in (("c2st", "C2ST"), ("precision", "precision"), ("recall", "recall"), ("copy_gauge", "copy gauge")):
+        for name, label in (
+            ("c2st", "C2ST"),
+            ("precision", "precision"),
+            ("recall", "recall"),
+            ("copy_gauge", "copy gauge"),
+        ):
             score = scores[name]
             figures.append((label, f"{score['value']:.2f}", f"real data {score['floor']:.2f}"))
     cells = "".join(f"<div><dt>{a}</dt><dd>{b}<small>{c}</small></dd></div>" for a, b, c in figures)
     return (
         f"<header>\n<h1>{escape(run.name)}</h1>\n<p class='lead'>A diffusion model of "
-        f"{number(facts['count'])} {run.reading.kind} of {shape}{of}.{state}</p>\n<dl class='figures'>{cells}</dl>\n</header>"
+        f"{number(facts['count'])} {run.reading.kind} of {shape}{of}.{state}</p>\n"
+        f"<dl class='figures'>{cells}</dl>\n</header>"
     )
 
 
@@ -158,7 +164,9 @@ def _quality(metrics: dict[str, Any] | None) -> str:
         f"{metrics['n_samples']} samples against {metrics['n_held_out']} items the model never saw. Beside each figure "
         "is what real data get in the samples' place: no model should be expected to do better."
     )
-    drawn = plot.scores({name: (s["value"], s["floor"], s["meaning"], s["better"]) for name, s in scores.items()}, title="")
+    drawn = plot.scores(
+        {name: (s["value"], s["floor"], s["meaning"], s["better"]) for name, s in scores.items()}, title=""
+    )
     rows = [
         (NAMES.get(name, name.replace("_", " ")), number(s["value"]), number(s["floor"]), s["meaning"].split(" (")[0])
         for name, s in scores.items()
@@ -182,22 +190,30 @@ def _copies(run: Run, model: DiffusionModel, source: Source | None, metrics: dic
     if not isinstance(model.codec_, ImageCodec):
         return _section("Are they copies?", told, "")
     train, _ = run.split(source)
-    samples = model.sample(metrics["n_samples"], random_state=metrics["seed"], n_steps=metrics["steps"])
+    count = min(metrics["n_samples"], _LOOKED_THROUGH)
+    samples = model.sample(count, random_state=metrics["seed"], n_steps=metrics["steps"])
     index, distance = nearest_items(samples, train)
     closest = np.argsort(distance, kind="stable")[:8]
-    limits = limits_of(model) if samples.dtype != np.uint8 else None
+    ours, theirs, limits = drawable(samples), drawable(train[index]), limits_of(model)
     cells = "".join(
-        f"<figure>{_image(plot.tile(samples[i][None], gap=0, limits=limits), 'sample')}"
-        f"{_image(plot.tile(train[index[i]][None], gap=0, limits=limits), 'training item')}"
+        f"<figure>{_image(plot.tile(ours[i][None], gap=0, limits=limits), 'sample')}"
+        f"{_image(plot.tile(theirs[i][None], gap=0, limits=limits), 'training item')}"
         f"<figcaption>{number(float(distance[i]))}</figcaption></figure>"
         for i in closest
     )
-    caption = "<p class='quiet'>The eight samples closest to training items; below each, that item and the distance.</p>"
+    caption = (
+        f"<p class='quiet'>Of {count} samples the eight closest to a training item; below each, that item and the "
+        "distance.</p>"
+    )
     return _section("Are they copies?", told, f"<div class='row pairs'>{cells}</div>{caption}")
 
 
 def _exactly(count: int) -> str:
-    return "None is an exact copy." if count == 0 else f"{count} {'is an exact copy' if count == 1 else 'are exact copies'}."
+    return (
+        "None is an exact copy."
+        if count == 0
+        else f"{count} {'is an exact copy' if count == 1 else 'are exact copies'}."
+    )
 
 
 def _learning(events: list[dict[str, Any]]) -> str:
@@ -214,7 +230,10 @@ def _learning(events: list[dict[str, Any]]) -> str:
         same = [e for e in checks if len(e["logsnr"]) == len(levels)]
         shown = [same[i] for i in sorted({round(x) for x in np.linspace(0, len(same) - 1, 8)})]
         drawn = plot.loss_by_level(
-            levels, [e["levels"] for e in shown], labels=[f"step {e['step']}" for e in shown], title="Held-out loss at each noise level"
+            levels,
+            [e["levels"] for e in shown],
+            labels=[f"step {e['step']}" for e in shown],
+            title="Held-out loss at each noise level",
         )
         body += _figure(drawn, "loss at each noise level")
     return _section("Learning", _advice(checks), body)
@@ -228,8 +247,8 @@ def _advice(checks: list[dict[str, Any]]) -> str:
     best = int(np.argmin(losses))
     if losses[-1] > 1.02 * losses[best]:
         return (
-            f"The held-out loss was lowest at step {number(checks[best]['step'])} and has risen since: a shorter training, "
-            "more data, or a smaller network would do better."
+            f"The held-out loss was lowest at step {number(checks[best]['step'])} and has risen since: "
+            "a shorter training, more data, or a smaller network would do better."
         )
     gain = 1 - losses[-1] / losses[-1 - max(1, len(losses) // 4)]
     if gain > 0.02:
@@ -237,13 +256,13 @@ def _advice(checks: list[dict[str, Any]]) -> str:
     return "The held-out loss has levelled off: longer training would change little."
 
 
-def _choices(model: DiffusionModel, events: list[dict[str, Any]]) -> str:
+def _choices(model: DiffusionModel) -> str:
     rows = [(name, str(choice.value), choice.why) for name, choice in model.choices_.items()]
     told = "What was left open was chosen from the data."
     return _section("Choices, and why", told, _table(("", "chosen", "because"), rows))
 
 
-def _data(run: Run, source: Source | None) -> str:
+def _data(run: Run) -> str:
     facts = run.facts
     low, high = facts["range"]
     rows = [
@@ -262,7 +281,7 @@ def _data(run: Run, source: Source | None) -> str:
 
 
 def _time(run: Run, metrics: dict[str, Any] | None) -> str:
-    spent = {k: v for k, v in (run.status.get("spent") or {}).items()}
+    spent = run.status.get("spent") or {}
     ordered = {name: spent[name] for name in ("training", "pictures", "saving") if name in spent}
     ordered |= {} if metrics is None else dict(metrics["seconds"])
     return _section("Time", "", _figure(plot.time_spent(ordered), "where the time went")) if ordered else ""
@@ -288,7 +307,7 @@ def _section(title: str, told: str, body: str) -> str:
     return f"<section>\n<h2>{title}</h2>\n{lead}{body}\n</section>"
 
 
-def _table(head: tuple[str, ...] | None, rows: list[tuple[str, ...]], numbers: tuple[int, ...] = ()) -> str:
+def _table(head: tuple[str, ...] | None, rows: Sequence[tuple[str, ...]], numbers: tuple[int, ...] = ()) -> str:
     def cells(row: tuple[str, ...], tag: str) -> str:
         kinds = [" class='n'" if i in numbers else "" for i in range(len(row))]
         return "".join(f"<{tag}{kind}>{escape(text)}</{tag}>" for text, kind in zip(row, kinds))
@@ -312,8 +331,10 @@ def _figure(drawn: Any, alt: str) -> str:
 
 def _grid(model: DiffusionModel, images: np.ndarray, columns: int, alt: str) -> str:
     """Images in rows, with nothing between them: the page shows through."""
+    images = drawable(images)
     scale = max(1, math.ceil(64 / max(model.event_shape_[1:])))
     picture_ = plot.tile(images, columns=columns, scale=scale, gap=3, limits=limits_of(model))
     between = plot.tile(np.zeros((*images.shape[:3], 1), np.uint8), columns=columns, scale=scale, gap=3)
     colour = np.repeat(picture_[..., None], 3, axis=2) if picture_.ndim == 2 else picture_[..., :3]
-    return _image(np.dstack([colour, 255 - between]), alt)
+    there = picture_[..., 3] if picture_.shape[2:] == (4,) else np.full_like(between, 255)
+    return _image(np.dstack([colour, np.where(between == 255, 0, there).astype(np.uint8)]), alt)

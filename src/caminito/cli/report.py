@@ -23,7 +23,8 @@ __all__ = ["report"]
 def report(
     run: RunPath,
     data: Annotated[
-        str | None, typer.Argument(metavar="[DATA]", help="The data it was trained on, if they were moved.", show_default=False)
+        str | None,
+        typer.Argument(metavar="[DATA]", help="The data it was trained on, if they were moved.", show_default=False),
     ] = None,
     out_: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="RUN/report.html unless given.")] = None,
 ) -> None:

@@ -140,7 +140,7 @@ def _write(target: Path, model: DiffusionModel, samples: Any, labels: np.ndarray
 
     from caminito import plot
     from caminito._files import write_atomic
-    from caminito.estimators.picture import limits_of, picture
+    from caminito.estimators.picture import drawable, limits_of, picture
 
     if target.suffix.lower() == ".png":
         drawn = picture(model, samples)
@@ -153,12 +153,14 @@ def _write(target: Path, model: DiffusionModel, samples: Any, labels: np.ndarray
         if target.suffix.lower() == ".npy":
             np.save(held, np.asarray(samples), allow_pickle=False)
         else:
-            arrays = {"samples": np.asarray(samples)} | ({} if labels is None else {"labels": labels})
+            arrays: dict[str, Any] = {"samples": np.asarray(samples)}
+            if labels is not None:
+                arrays["labels"] = labels
             np.savez_compressed(held, **arrays, **{f"recipe_{k}": np.asarray(v) for k, v in text.items()})
         write_atomic(target, held.getvalue())
         return
     digits = max(5, len(str(len(samples) - 1)))
     for i, item in enumerate(samples):
         mine = text | {"index": str(i)} | ({} if labels is None else {"class": str(labels[i])})
-        image = plot.tile(item[None], scale=1, gap=0, limits=limits_of(model))
+        image = plot.tile(drawable(item[None]), scale=1, gap=0, limits=limits_of(model))
         write_atomic(target / f"{i:0{digits}}.png", plot.png_bytes(image, mine))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from caminito._errors import ConfigError
+from caminito._errors import ConfigError, StorageError
 from caminito.cli.console import Stop, bar, duration, err, facts_table, line, number, out, section
 from caminito.cli.options import (
     _DATA,
@@ -56,7 +56,13 @@ def train(
     Ctrl-C stops it and keeps everything; --resume RUN goes on from there, exactly.
     """
     if resume is not None:
-        given = {"--out": out_, "--minutes": minutes, "--steps": steps, "--config": config, "--set": set_ or None}
+        given: dict[str, Any] = {
+            "--out": out_,
+            "--minutes": minutes,
+            "--steps": steps,
+            "--config": config,
+            "--set": set_ or None,
+        }
         given |= {"--seed": seed, "--resize": resize, "--no-classes": None if classes else True}
         if named := [name for name, value in given.items() if value is not None]:
             raise ConfigError(
@@ -131,6 +137,8 @@ def _train(run: Run, source: Source, *, resume: bool) -> None:
                     break
         except KeyboardInterrupt:
             stop.requested = True
+        except StorageError as error:
+            raise StorageError(error.errno, f"{error.strerror} Go on with: {run.resume_command}") from error
     if run.status["state"] != "finished":
         _stopped(run)
         raise typer.Exit(130)

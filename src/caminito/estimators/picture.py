@@ -16,7 +16,7 @@ from caminito.sampling import PerSample, Solver, solver_named, start, trajectory
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["film", "limits_of", "picture", "preview", "recipe"]
+__all__ = ["drawable", "film", "limits_of", "picture", "preview", "recipe"]
 
 
 def limits_of(model: DiffusionModel) -> tuple[float, float] | None:
@@ -25,13 +25,18 @@ def limits_of(model: DiffusionModel) -> tuple[float, float] | None:
     return codec.limits if isinstance(codec, ImageCodec) and codec.dtype != np.uint8 else None
 
 
+def drawable(images: np.ndarray) -> np.ndarray:
+    """Images with 1, 3 or 4 channels: grey with alpha becomes RGBA."""
+    if images.ndim == 4 and images.shape[-1] == 2:
+        return np.concatenate([images[..., :1]] * 3 + [images[..., 1:]], axis=-1)
+    return images
+
+
 def picture(model: DiffusionModel, samples: Any, columns: int | None = None) -> np.ndarray | Figure | None:
     """What samples look like; None for rows of more than two numbers and for volumes."""
     array = np.asarray(samples)
     if isinstance(model.codec_, ImageCodec):
-        if array.ndim == 4 and array.shape[-1] == 2:  # grey with alpha
-            array = np.concatenate([array[..., :1]] * 3 + [array[..., 1:]], axis=-1)
-        return plot.tile(array, columns=columns, limits=limits_of(model))
+        return plot.tile(drawable(array), columns=columns, limits=limits_of(model))
     if array.ndim == 2 and array.shape[1] == 1:
         return plot.histogram1d(array[:, 0])
     if array.ndim == 2 and array.shape[1] == 2:
@@ -46,7 +51,7 @@ def picture(model: DiffusionModel, samples: Any, columns: int | None = None) -> 
 
 
 def preview(model: DiffusionModel) -> tuple[np.ndarray | Figure | None, dict[str, str]]:
-    """A picture of samples from noise that is always the same, and its recipe: one class per row where there are few."""
+    """A picture of samples from noise that is always the same, and its recipe; few classes have a row each."""
     size = int(np.prod(model.event_shape_))
     classes = getattr(model, "classes_", None)
     condition, columns = None, None

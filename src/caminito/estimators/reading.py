@@ -144,6 +144,6 @@ def _check_device(name: str) -> None:
         device = torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f"option device: expected auto, cpu, cuda, cuda:1 or mps, got {name!r}.") from error
-    here = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(device.type)
-    if here is not None and not here():
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not here.get(device.type, True):
         raise ConfigError(f"option device: torch finds no {device.type} device here. Use auto or cpu.")

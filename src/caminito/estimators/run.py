@@ -3,7 +3,7 @@
     config.yaml     the estimator's parameters          events.jsonl   what happened, appended line by line
     data.json       what was understood of the data     status.json    where training stands
     env.json        versions and machine                samples/       pictures, the first from an early network
-    checkpoints/    to go on exactly after a stop       model/         what `load` reads: averaged weights, codec, process
+    checkpoints/    to go on exactly after a stop       model/         what `load` reads: weights, codec, process
     metrics.json    what `evaluate` measured            card.md        all of it in words
 
 Files appear whole or not at all. A run that was stopped, by Ctrl-C, `kill -9` or a full disk, goes on from its last
@@ -19,7 +19,7 @@ import os
 import platform
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -121,7 +121,9 @@ class Run:
             options = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
             return cls(path, parse_config(options), facts, Reading.from_dict(facts["reading"]))
         except (yaml.YAMLError, TypeError, KeyError, UnicodeDecodeError) as error:
-            raise RunError(f"{path}: config.yaml or data.json was altered ({error}). Restore it from a copy.") from error
+            raise RunError(
+                f"{path}: config.yaml or data.json was altered ({error}). Restore it from a copy."
+            ) from error
 
     @property
     def name(self) -> str:
@@ -174,7 +176,7 @@ class Run:
 
     # -- training -----------------------------------------------------------------------------------------------------
 
-    def train(self, source: Source, *, resume: bool = False) -> Iterator[Progress]:
+    def train(self, source: Source, *, resume: bool = False) -> Generator[Progress, None, None]:
         """Train on a source and write everything down, one step at a time.
 
         A consumer that stops early interrupts the run: a checkpoint is saved and the run can be resumed.

@@ -82,7 +82,9 @@ def leading(process: Process, steps: int) -> Tensor:
 def linspace(process: Process, steps: int) -> Tensor:
     """Chain times from T to 1, equally spaced and rounded."""
     length = _chain_length(process, steps, "linspace")
-    rising = np.linspace(0, length - 1, steps) if steps > 1 else np.array([length - 1.0])  # ties round as in circulation
+    rising = (
+        np.linspace(0, length - 1, steps) if steps > 1 else np.array([length - 1.0])
+    )  # ties round as in circulation
     return _finish(process, torch.from_numpy(np.round(rising)[::-1] + 1))
 
 

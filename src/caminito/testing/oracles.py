@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -90,10 +91,17 @@ class UnitNoise:
         """Zeros of the shape of `like`, with the ones of this step."""
         out = torch.zeros_like(like)
         flat = out.view(len(out), -1)
-        for row, (at, entry) in enumerate(self.rows):
-            if at == step and step > 0:
-                flat[row, entry] = 1
+        for row, entry in self._places.get(step, ()):
+            flat[row, entry] = 1
         return out
+
+    @cached_property
+    def _places(self) -> dict[int, list[tuple[int, int]]]:
+        places: dict[int, list[tuple[int, int]]] = {}
+        for row, (step, entry) in enumerate(self.rows):
+            if step > 0:
+                places.setdefault(step, []).append((row, entry))
+        return places
 
 
 def propagate(

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that training needs to go on exactly, without pickle.
+"""Checkpoints: everything that training needs to go on exactly, in files that hold values and no code.
 
 A checkpoint is one safetensors file; `latest.json` names it with its checksum and is replaced last, so that a cut or a
 full disk at any moment leaves a valid pair. Noise, times and order are functions of (seed, step): there is no state of

@@ -11,7 +11,18 @@ from typer.testing import CliRunner, Result
 
 from caminito.cli.app import app
 
-TINY = ["--set", "network.width=16", "--set", "network.blocks=1", "--set", "training.batch_size=16", "--steps", "4"]
+TINY = [
+    "--set",
+    "network.width=16",
+    "--set",
+    "network.blocks=1",
+    "--set",
+    "network.attention=[]",
+    "--set",
+    "training.batch_size=16",
+    "--steps",
+    "4",
+]
 
 
 def said(*arguments: str) -> Result:
@@ -129,7 +140,7 @@ def test_config_files_are_read_and_checked(here: Path) -> None:
     assert "expected lines such as" in refused("train", "digits", "--config", "list.yaml")
     Path("typo.yaml").write_text("traning:\n  batch_size: 3\n")
     assert "Did you mean training?" in refused("train", "digits", "--config", "typo.yaml")
-    Path("good.yaml").write_text("network:\n  width: 16\n  blocks: 1\ntraining:\n  batch_size: 8\n")
+    Path("good.yaml").write_text("network:\n  width: 16\n  blocks: 1\n  attention: []\ntraining:\n  batch_size: 8\n")
     done = said("train", "digits", "--config", "good.yaml", "--steps", "3")
     assert done.exit_code == 0, done.output
     assert "batch_size: 8" in Path("runs/digits/config.yaml").read_text()

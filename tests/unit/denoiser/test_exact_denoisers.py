@@ -77,7 +77,7 @@ def test_variance_is_the_derivative_of_the_mean(process, kind):
     denoiser = denoisers(process)[kind]
     alpha, sigma = (float(c) for c in process.kernel(t))
     for row in alpha * randn(4, 1, 3) + sigma * randn(4, 1, 3):
-        jacobian = torch.autograd.functional.jacobian(lambda x: denoiser.mean(x, t), row).reshape(3, 3)  # noqa: B023
+        jacobian = torch.autograd.functional.jacobian(lambda x: denoiser.mean(x, t), row).reshape(3, 3)
         cov = sigma**2 / alpha * jacobian
         size = 1 + float(cov.abs().max()) * (1 + 1 / sigma**2)
         assert float((denoiser.var(row, t)[0] - cov.diagonal()).abs().max()) < 1000 * EPS * size

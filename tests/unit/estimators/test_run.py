@@ -26,7 +26,7 @@ from caminito.estimators.run import Run, config_text, load
 from caminito.plot import read_recipe
 
 TINY = {
-    "network": {"width": 16, "blocks": 1, "multipliers": [1, 1]},
+    "network": {"width": 16, "blocks": 1, "multipliers": [1, 1], "attention": []},
     "max_steps": 12,
     "training": {"validate_every": 5, "batch_size": 16, "checkpoint_minutes": 0, "validation_items": 32},
 }
