@@ -65,6 +65,16 @@ SPANISH = {
     "training": "entrenamiento",
     "evaluation": "evaluación",
     "images per second, at equal parameter count": "imágenes por segundo, con igual número de parámetros",
+    "way": "modo",
+    "eager": "directo",
+    "compiled": "compilado",
+    "cuda graph": "grafo CUDA",
+    "training, images/s": "entrenamiento, imágenes/s",
+    "sampling, images x evaluations/s": "muestreo, imágenes x evaluaciones/s",
+    "share of the matrix rate": "fracción del ritmo de matrices",
+    "parameters, bfloat16, batches of": "de parámetros, bfloat16, lotes de",
+    "samples in": "muestras en",
+    "evaluations each.": "evaluaciones cada una.",
     "points per set": "puntos por conjunto",
 }
 
@@ -107,6 +117,7 @@ def origin(facts: Mapping[str, Any], language: str) -> str:
     """When, where and with what it was measured."""
     machine, versions = facts.get("machine", {}), facts.get("versions", {})
     gpu = machine.get("gpu") or say("without a GPU", language)
+    versions = versions or ({"torch": facts["torch"]} if "torch" in facts else {})
     with_ = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
         f"{say('Measured on', language)} {facts.get('date', DASH)}, {machine.get('processor', DASH)}, "
@@ -221,12 +232,37 @@ def _millions(size: Any) -> str:
     return f"{number(size / 1e6)} M" if isinstance(size, int | float) else DASH
 
 
-TABLES = {"digits": digits, "toys": toys, "images_vs_diffusers": images_vs_diffusers}
+def gpu_unet(facts: Mapping[str, Any], language: str) -> list[str]:
+    """gpu/gpu_unet.json."""
+    columns = {
+        "training_images_per_second": "training, images/s",
+        "training_share_of_peak": "share of the matrix rate",
+        "images_x_evaluations_per_second": "sampling, images x evaluations/s",
+        "evaluation_share_of_peak": "share of the matrix rate",
+    }
+    rows = [
+        [say(name, language), *(measured(found.get(key)) for key in columns)]
+        for name, found in facts.get("rates", {}).items()
+    ]
+    told = (
+        f"{_millions(facts.get('parameters'))} {say('parameters, bfloat16, batches of', language)} "
+        f"{facts.get('batch', DASH)}."
+    )
+    if end := facts.get("end_to_end"):
+        told += (
+            f" {number(end.get('samples'))} {say('samples in', language)} {number(end.get('seconds'))} s, "
+            f"{end.get('evaluations', DASH)} {say('evaluations each.', language)}"
+        )
+    return [*table([say(h, language) for h in ("way", *columns.values())], rows), "", told]
+
+
+TABLES = {"digits": digits, "toys": toys, "images_vs_diffusers": images_vs_diffusers, "gpu_unet": gpu_unet}
+FOLDERS = {"gpu_unet": "gpu"}  # of results, where it is not the folder itself
 
 
 def block(name: str, language: str, results: Path = RESULTS) -> str:
     """What stands between the markers of a table."""
-    path = results / f"{name}.json"
+    path = results / FOLDERS.get(name, "") / f"{name}.json"
     if not path.is_file():
         return f"\n{say('Not measured yet:', language)} `python benchmarks/{name}.py`.\n\n"
     facts = json.loads(path.read_text(encoding="utf-8"))

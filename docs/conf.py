@@ -25,6 +25,8 @@ exclude_patterns = ["_build"]
 myst_enable_extensions = ["deflist", "fieldlist"]
 myst_heading_anchors = 3
 
+smartquotes = False
+
 autodoc_default_options = {"members": True, "show-inheritance": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
 napoleon_google_docstring = False
@@ -41,6 +43,8 @@ html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
+    "navbar_persistent": ["search-button"],
+    "header_links_before_dropdown": 9,
     "secondary_sidebar_items": ["page-toc"],
     "show_prev_next": True,
     "show_nav_level": 1,
@@ -49,4 +53,4 @@ html_theme_options = {
     "pygments_light_style": "tango",
     "pygments_dark_style": "monokai",
 }
-html_sidebars = {"index": [], "**": ["sidebar-nav-bs"]}
+html_sidebars = {"api/*": ["sidebar-nav-bs"], "[!a]*": []}

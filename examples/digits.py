@@ -6,17 +6,18 @@ python examples/digits.py [--minutes 2] [--out digits]
 import argparse
 from pathlib import Path
 
-# [data]
+# [imports]
 from caminito import ImageDiffusion, load, plot
 from caminito.data import holdout, load_digits
 from caminito.metrics import two_sample
 
+# [options]
 parser = argparse.ArgumentParser()
 parser.add_argument("--minutes", type=float, default=2.0)
 parser.add_argument("--steps", type=int, help="stop after this many training steps")
 parser.add_argument("--out", type=Path, default=Path("digits"))
 options = parser.parse_args()
-
+# [data]
 X, y = load_digits()  # (1797, 8, 8), values 0..16, and the digit that each image shows
 rows, others = holdout(len(X), 0.2, seed=0)  # shuffled: the digits lie in the order of their writers
 # [fit]

@@ -67,8 +67,9 @@ class Command(Directive):
         out: list[nodes.Node] = [nodes.literal_block(usage, usage, language="text")]
         for text in (command.help or "").strip().split("\n\n"):
             out.append(nodes.paragraph(text=" ".join(text.split())))
+        width = 3 if any(default for *_, default in flags) else 2
         if flags:
-            out.append(_table(("option", "meaning", "default"), flags, 1))
+            out.append(_table(("option", "meaning", "default")[:width], [row[:width] for row in flags], 1))
         return out
 
 

@@ -78,6 +78,17 @@ def test_the_comparison_shows_quality_and_speed_where_they_were_measured(tables,
     assert "Fréchet" not in tables.block("images_vs_diffusers", "en", tmp_path)
 
 
+def test_the_gpu_table_is_found_in_its_folder(tables, tmp_path):
+    (tmp_path / "gpu").mkdir()
+    rates = {"eager": {"training_images_per_second": 6100.0, "training_share_of_peak": 0.25}}
+    end = {"samples": 50_000, "evaluations": 20, "seconds": 45.6}
+    facts = {"date": "2026-11-21", "torch": "2.13.0", "parameters": 35_700_000, "batch": 512}
+    _write(tmp_path / "gpu" / "gpu_unet.json", facts | {"rates": rates, "end_to_end": end})
+    text = tables.block("gpu_unet", "en", tmp_path)
+    assert "| eager | 6 100 | 0.250 | – | – |" in text
+    assert "35.7 M parameters" in text and "50 000 samples in 45.6 s, 20 evaluations each." in text
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

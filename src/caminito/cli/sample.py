@@ -156,7 +156,8 @@ def _write(target: Path, model: DiffusionModel, samples: Any, labels: np.ndarray
             arrays: dict[str, Any] = {"samples": np.asarray(samples)}
             if labels is not None:
                 arrays["labels"] = labels
-            np.savez_compressed(held, **arrays, **{f"recipe_{k}": np.asarray(v) for k, v in text.items()})
+            arrays |= {f"recipe_{name}": np.asarray(value) for name, value in text.items()}
+            np.savez_compressed(held, **arrays)
         write_atomic(target, held.getvalue())
         return
     digits = max(5, len(str(len(samples) - 1)))

@@ -11,18 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+from numpy.typing import ArrayLike
 
 from caminito._errors import ConfigError, RunError
 from caminito.data._affine import Affine, Bounds
 from caminito.data._check import as_array, check_learnable
+from caminito.data._codec import AffineCodec
 
 __all__ = ["ArrayCodec"]
 
 
-class ArrayCodec:
+class ArrayCodec(AffineCodec):
     """Codec of arrays of any event shape.
 
     ============================  ==============  =======================
@@ -66,7 +65,6 @@ class ArrayCodec:
             raise ConfigError(f"channel_axis: expected None, 1 or -1, got {channel_axis!r}. Move the axis first.")
         self.channel_axis = channel_axis
         self.bounds = bounds
-        self._map: Affine | None = None
 
     def fit(self, X: ArrayLike) -> Self:
         """Learn dtype, shape and channel moments of X, shape (n, ...)."""
@@ -77,48 +75,6 @@ class ArrayCodec:
             axis = None if array.ndim == 1 else 1
         self._map = Affine.fit(array, channel_axis=axis, bounds=self.bounds, round_floats=False)
         return self
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        """Shape of an encoded item, channels first."""
-        return self._fitted.event_shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Dtype of the training array and of what decode returns."""
-        return self._fitted.dtype
-
-    @property
-    def limits(self) -> tuple[float, float] | None:
-        """What decode clips to, in data units; None where it does not clip."""
-        return self._fitted.bounds
-
-    @property
-    def quantum(self) -> float | None:
-        """Spacing of the values that decode returns: 1.0 for integer dtypes, None for floats."""
-        return self._fitted.quantum
-
-    @property
-    def mean(self) -> NDArray[np.float64]:
-        """Mean of each column or channel, data units."""
-        return self._fitted.mean
-
-    @property
-    def std(self) -> NDArray[np.float64]:
-        """Standard deviation of each column or channel, data units; 1 where it is constant."""
-        return self._fitted.std
-
-    def encode(self, X: ArrayLike) -> Tensor:
-        """Float32 tensor (n, *event_shape), standardised."""
-        return self._fitted.encode(X)
-
-    def decode(self, x: Tensor) -> NDArray[Any]:
-        """Array in the layout and dtype of `fit`."""
-        return self._fitted.decode(x)
-
-    def log_det(self, X: ArrayLike) -> NDArray[np.float64]:
-        """log |d encode / dX| of each item, shape (n,), nats. Exact."""
-        return self._fitted.log_det(X)
 
     def to_dict(self) -> dict[str, Any]:
         """All that `from_dict` needs, as plain JSON values."""
@@ -133,9 +89,3 @@ class ArrayCodec:
         codec = cls(state.get("layout"), bounds=fitted.bounds)
         codec._map = fitted
         return codec
-
-    @property
-    def _fitted(self) -> Affine:
-        if self._map is None:
-            raise ConfigError("this ArrayCodec is not fitted yet. Call fit(X) with the training array first.")
-        return self._map

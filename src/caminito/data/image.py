@@ -11,18 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+from numpy.typing import ArrayLike
 
-from caminito._errors import ConfigError, RunError, ShapeError
+from caminito._errors import RunError, ShapeError
 from caminito.data._affine import Affine, Bounds
 from caminito.data._check import as_array, check_learnable
+from caminito.data._codec import AffineCodec
 
 __all__ = ["ImageCodec"]
 
 
-class ImageCodec:
+class ImageCodec(AffineCodec):
     """Codec of images (n, H, W) or (n, H, W, C), C = 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA.
 
     Integer images come back exactly; float images to 1e-6 of their spread, and to whole numbers if every training
@@ -55,7 +54,6 @@ class ImageCodec:
 
     def __init__(self, bounds: Bounds = "auto") -> None:
         self.bounds = bounds
-        self._map: Affine | None = None
 
     def fit(self, X: ArrayLike) -> Self:
         """Learn layout, dtype, channel moments and bounds of X, shape (n, H, W) or (n, H, W, C)."""
@@ -76,48 +74,6 @@ class ImageCodec:
         self._map = Affine.fit(array, channel_axis=axis, bounds=self.bounds, round_floats=True)
         return self
 
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        """(C, H, W)."""
-        return self._fitted.event_shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Dtype of the training array and of what decode returns."""
-        return self._fitted.dtype
-
-    @property
-    def limits(self) -> tuple[float, float] | None:
-        """What decode clips to, in data units; None where it does not clip."""
-        return self._fitted.bounds
-
-    @property
-    def quantum(self) -> float | None:
-        """Spacing of the values that decode returns: 1.0 for whole numbers, None for a continuum."""
-        return self._fitted.quantum
-
-    @property
-    def mean(self) -> NDArray[np.float64]:
-        """Mean of each channel, data units, shape (C,)."""
-        return self._fitted.mean
-
-    @property
-    def std(self) -> NDArray[np.float64]:
-        """Standard deviation of each channel, data units, shape (C,); 1 where a channel is constant."""
-        return self._fitted.std
-
-    def encode(self, X: ArrayLike) -> Tensor:
-        """Float32 tensor (n, C, H, W), standardised."""
-        return self._fitted.encode(X)
-
-    def decode(self, x: Tensor) -> NDArray[Any]:
-        """Images in the layout and dtype of `fit`, rounded and clipped as recorded."""
-        return self._fitted.decode(x)
-
-    def log_det(self, X: ArrayLike) -> NDArray[np.float64]:
-        """log |d encode / dX| = - H W sum_c log std_c of each image, shape (n,), nats. Exact."""
-        return self._fitted.log_det(X)
-
     def to_dict(self) -> dict[str, Any]:
         """All that `from_dict` needs, as plain JSON values."""
         return {"codec": "image", **self._fitted.to_dict()}
@@ -131,9 +87,3 @@ class ImageCodec:
         codec = cls(bounds=fitted.bounds)
         codec._map = fitted
         return codec
-
-    @property
-    def _fitted(self) -> Affine:
-        if self._map is None:
-            raise ConfigError("this ImageCodec is not fitted yet. Call fit(X) with the training images first.")
-        return self._map

@@ -297,7 +297,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
             Precondition(self.prediction),
             self.process_,
             self.event_shape_,
-            autocast=dtype,  # type: ignore[arg-type]
+            autocast=dtype,
         )
         return config
 

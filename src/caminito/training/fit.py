@@ -142,7 +142,7 @@ def fit_steps(
 
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        with _seeded(network, seed, step):
+        with _seeded(data.device, seed, step):
             loss = denoising_loss(trained, data[index], t, eps, weight=config.weight, cond=rows).mean()
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -194,13 +194,10 @@ def averaged(state: TrainingState) -> Iterator[nn.Module]:
 
 
 @contextlib.contextmanager
-def _seeded(network: nn.Module, seed: int, step: int) -> Iterator[None]:
-    """Makes the network's own dropout, if it has any, a function of (seed, step)."""
-    if not any(isinstance(module, nn.Dropout) and module.p > 0 for module in network.modules()):
-        yield
-        return
-    with torch.random.fork_rng():
-        torch.manual_seed(int(uniform(seed, Stream.WEIGHTS, step, 1) * 2**53))
+def _seeded(device: torch.device, seed: int, step: int) -> Iterator[None]:
+    """Makes whatever the network draws by itself, such as its dropout, a function of (seed, step)."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(int(uniform(seed, Stream.WEIGHTS, step + 1, 1) * 2**53))  # 0: the first weights
         yield
 
 

@@ -1,5 +1,7 @@
 """The walk: batch invariance bit by bit, shards, conditions, frames, and the checks on the way."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -62,13 +64,12 @@ def test_samples_do_not_depend_on_the_batch_size_on_two_threads():
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        for kind in ("full", "mixture", "empirical"):
+        for kind in ("full", "empirical"):
             denoiser = build(kind, 8, VP())
-            whole = sample(denoiser, 64, steps=4, solver=Ancestral(), dtype=torch.float64)
+            whole = sample(denoiser, 16, steps=3, solver=Ancestral(), dtype=torch.float64)
             for batch in (1, 7):
-                assert torch.equal(
-                    sample(denoiser, 64, steps=4, solver=Ancestral(), dtype=torch.float64, batch_size=batch), whole
-                )
+                parts = sample(denoiser, 16, steps=3, solver=Ancestral(), dtype=torch.float64, batch_size=batch)
+                assert torch.equal(parts, whole)
     finally:
         torch.set_num_threads(threads)
 
@@ -123,7 +124,7 @@ def test_frames_are_the_visited_times_and_the_predictions_that_led_there():
     frames = list(trajectory(denoiser, x, grid, DDIM()))
     assert [f.i for f in frames] == [0, 1, 2] and [f.t for f in frames] == grid.tolist()
     assert torch.equal(frames[0].x, x) and torch.equal(frames[0].x0, x)
-    for before, after in zip(frames, frames[1:]):
+    for before, after in itertools.pairwise(frames):
         assert torch.equal(after.x0, denoiser.mean(before.x, torch.tensor(before.t, dtype=torch.float64)))
 
 
