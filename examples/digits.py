@@ -1,7 +1,4 @@
-"""From your images to new ones: the tutorial of the documentation, as a script.
-
-python examples/digits.py [--minutes 2] [--out digits]
-"""
+"""The tutorial of the documentation, as a script: python examples/digits.py [--minutes 2] [--out digits]."""
 
 import argparse
 from pathlib import Path

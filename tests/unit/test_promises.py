@@ -1,58 +1,43 @@
-"""What SECURITY.md promises, held against the source of the package."""
+"""What the package promises of its own source and import cost."""
 
-import ast
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
 from pathlib import Path
-
-import pytest
 
 import caminito
 
-FILES = sorted(Path(caminito.__file__).parent.rglob("*.py"))
-
-RUNS_CODE = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "runpy", "code"}
-OPENS_CONNECTIONS = {
-    "socket",
-    "ssl",
-    "urllib",
-    "http",
-    "ftplib",
-    "smtplib",
-    "requests",
-    "httpx",
-    "aiohttp",
-    "webbrowser",
-}
-CALLS = {"eval", "exec", "compile", "__import__"}
-READERS = {
-    ("torch", "load"),
-    ("yaml", "load"),
-    ("yaml", "unsafe_load"),
-    ("yaml", "full_load"),
-    ("pandas", "read_pickle"),
-}
+SOURCE = Path(caminito.__file__).parent
+FORBIDDEN = re.compile(r"\bpickle\b|joblib\.load|torch\.load\(|\beval\(|\bexec\(|yaml\.load\(|allow_pickle=True")
 
 
-@pytest.fixture(scope="module", params=FILES, ids=lambda path: path.stem)
-def nodes(request):
-    return list(ast.walk(ast.parse(request.param.read_text(encoding="utf-8"))))
+def code_lines():
+    for path in sorted(SOURCE.rglob("*.py")):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            yield f"{path.relative_to(SOURCE)}:{number}", line
 
 
-def test_nothing_imports_what_runs_code_or_opens_connections(nodes):
-    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0]
-    assert not {name.split(".")[0] for name in names} & (RUNS_CODE | OPENS_CONNECTIONS)
+def test_no_line_can_load_code():
+    assert [where for where, line in code_lines() if FORBIDDEN.search(line) and ".eval()" not in line] == []
 
 
-def test_nothing_is_evaluated_or_read_by_what_may_run_code(nodes):
-    for call in (node for node in nodes if isinstance(node, ast.Call)):
-        if isinstance(call.func, ast.Name):
-            assert call.func.id not in CALLS
-        if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
-            assert (call.func.value.id, call.func.attr) not in READERS
+def test_importing_the_package_imports_nothing_heavy():
+    code = "import sys, caminito; print([m for m in ('torch', 'numpy', 'sklearn', 'pandas') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
-def test_arrays_are_read_without_pickle(nodes):
-    for call in (node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
-        if ast.unparse(call.func) in ("np.load", "numpy.load", "npy.read_array", "np.save"):
-            told = {word.arg: word.value for word in call.keywords}
-            assert ast.unparse(told["allow_pickle"]) == "False"
+def test_every_public_name_is_importable_and_listed():
+    for name in caminito.__all__:
+        assert getattr(caminito, name) is not None
+    assert set(caminito.__all__) <= set(dir(caminito))
+
+
+def test_every_module_says_what_it_is_and_what_it_offers():
+    for path in SOURCE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert text.startswith('"""'), path
+        if not path.name.startswith("_") or path.name == "__init__.py":
+            assert "__all__" in text, path

@@ -124,7 +124,7 @@ def _train(run: Run, source: Source, *, resume: bool) -> None:
                     step=f"step {progress.step}",
                     loss=f"loss {progress.loss:.3f}",
                     held="" if held is None else f"held-out {held:.3f}",
-                    speed=f"{number(progress.items_per_second)}/s",
+                    speed=f"{number(progress.items_per_second)} items/s",
                     left=progress.remaining,
                 )
                 if progress.validation is not None and not out.is_terminal:
