@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--name", default="digits")
     args = parser.parse_args()
-    X, y = load_digits()
+    X, _ = load_digits()
     order = np.random.RandomState(0).permutation(len(X))
     train, test = order[:898], order[898:1796]
 
@@ -59,7 +59,7 @@ def main() -> None:
     train_s, sample_s, steps = [], [], []
     for seed in range(args.seeds):
         start = time.perf_counter()
-        model = ImageDiffusion(minutes=args.minutes, random_state=seed).fit(X[train], y[train])
+        model = ImageDiffusion(minutes=args.minutes, random_state=seed).fit(X[train])
         train_s.append(time.perf_counter() - start)
         start = time.perf_counter()
         samples = model.sample(len(test), random_state=1000 + seed)

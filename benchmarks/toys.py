@@ -26,7 +26,7 @@ def main() -> None:
     """Run and write results/toys.json."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=55.0, help="training budget of each fit")
+    parser.add_argument("--seconds", type=float, default=45.0, help="training budget of each fit")
     parser.add_argument("--laws", nargs="*", default=list(LAWS))
     parser.add_argument("--name", default="toys")
     args = parser.parse_args()

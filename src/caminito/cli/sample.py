@@ -33,7 +33,7 @@ def sample(
         int | None, typer.Option("--steps", metavar="S", help="Steps of the solver; more is slower and finer.")
     ] = None,
     solver: Annotated[
-        str | None, typer.Option("--solver", metavar="NAME", help="dpmpp2m, heun, ddim or ancestral.")
+        str | None, typer.Option("--solver", metavar="NAME", help="dpmpp2m, heun, ddim, ancestral or ancestral-large.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="K", help="The same seed gives the same samples.")] = 0,
     out_: Annotated[
@@ -63,7 +63,7 @@ def sample(
         model,
         run.resolve().name,
         steps=model._steps(steps),
-        solver=rule or model.solver,
+        solver=model._rule(model._steps(steps), rule),
         seed=seed,
         samples=count,
         **{"class": class_},

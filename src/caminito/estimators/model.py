@@ -30,7 +30,7 @@ from caminito.estimators.frames import Container
 from caminito.estimators.schema import parse_config, parse_training
 from caminito.process import EDM, Process, process_from_dict
 from caminito.process import grid as grids
-from caminito.sampling import Solver, log_prob, sample, solver_named
+from caminito.sampling import Ancestral, DPMpp2M, Solver, log_prob, sample, solver_named
 from caminito.training import (
     Progress,
     TrainingConfig,
@@ -72,9 +72,10 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         Training budget; the first that is spent ends training. Neither: a number of steps chosen from the data.
     training : mapping, optional
         Options of `caminito.training.TrainingConfig` (batch_size, learning_rate, ema, weight, precision, ...).
-    solver : name or Solver
+    solver : 'auto', a name, its options, or a Solver
+        auto: `Ancestral("large")` for grids walked in 32 steps or more, which covers the data best; else `DPMpp2M`.
     n_steps : int, optional
-        Steps of the solver when sampling; 48 for rows of numbers and 24 for grids unless given.
+        Steps of the solver when sampling; 48 unless given.
     validation_fraction : float in [0, 1)
         Share of the data held out to measure the loss per noise level and Var[x0 | x_t].
     channel_axis : None, 1 or -1
@@ -119,7 +120,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         max_steps: int | None = None,
         minutes: float | None = None,
         training: Mapping[str, Any] | None = None,
-        solver: str | Solver = "dpmpp2m",
+        solver: str | Mapping[str, Any] | Solver = "auto",
         n_steps: int | None = None,
         validation_fraction: float = 0.1,
         channel_axis: int | None = None,
@@ -337,7 +338,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         grid_like = len(self.event_shape_) > 1
         auto: dict[str, Any] = {"time_mean": time_law[0], "time_std": time_law[1]}
         if grid_like:
-            auto |= {"batch_size": min(64, max(16, n // 4)), "learning_rate": 1e-3}
+            auto |= {"batch_size": min(64, max(16, n // 4)), "learning_rate": 2e-3}
         else:
             auto |= {"batch_size": min(1024, max(32, n // 4)), "learning_rate": 4e-3, "ema": 0.05}
         auto["max_steps"] = self.max_steps
@@ -376,7 +377,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         condition: Mapping[str, ArrayLike] | ArrayLike | None = None,
         random_state: int | np.random.RandomState | None = None,
         n_steps: int | None = None,
-        solver: str | Solver | None = None,
+        solver: str | Mapping[str, Any] | Solver | None = None,
         batch_size: int | None = None,
         first: int = 0,
         progress: Callable[[int, int], None] | None = None,
@@ -408,7 +409,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
             raise ConfigError(f"n_steps: expected a whole number >= 1, got {steps}.")
         seed = seed_from(self.random_state if random_state is None else random_state)
         cond = self._condition_rows(condition, int(n_samples), seed, first)
-        rule = solver_named(self.solver if solver is None else solver)
+        rule = self._rule(steps, solver)
         with self._averaged():
             x = sample(
                 self._walked(rule),
@@ -478,7 +479,15 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         if isinstance(self.network, str | Mapping):
             plain["network"] = dict(self.network) if isinstance(self.network, Mapping) else self.network
         parse_config(plain)
-        solver_named(self.solver)
+        if self.solver != "auto":
+            solver_named(self.solver)
+
+    def _rule(self, steps: int, solver: str | Mapping[str, Any] | Solver | None = None) -> Solver:
+        """The solver asked for, else that of the model, else the one that suits its kind of data."""
+        chosen = self.solver if solver is None else solver
+        if chosen != "auto":
+            return solver_named(chosen)
+        return Ancestral("large") if len(self.event_shape_) > 1 and steps >= 32 else DPMpp2M()
 
     def _new_codec(self) -> Codec:
         return ArrayCodec(self.channel_axis)  # type: ignore[arg-type]
@@ -507,10 +516,10 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         return grids.karras(self.process_, steps, **self._range())
 
     def _steps(self, asked: int | None = None) -> int:
-        """Steps of the solver: those asked for, else those of the model, else enough for its kind of data."""
+        """Steps of the solver: those asked for, else those of the model, else 48."""
         if asked is not None:
             return asked
-        return self.n_steps or (24 if len(self.event_shape_) > 1 else 48)
+        return self.n_steps or 48
 
     def _rows_at_once(self) -> int:
         return max(1, min(4096, 2**20 // int(np.prod(self.event_shape_))))

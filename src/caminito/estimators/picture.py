@@ -11,7 +11,7 @@ import caminito
 from caminito import plot
 from caminito.data import ImageCodec
 from caminito.estimators.model import DiffusionModel
-from caminito.sampling import PerSample, Solver, solver_named, start, trajectory
+from caminito.sampling import PerSample, Solver, solver_to_dict, start, trajectory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +72,7 @@ def film(model: DiffusionModel, count: int, random_state: int = 0) -> tuple[np.n
 
     What lies between is shown as x_t / sqrt(alpha^2 + sigma^2), so that noise and data have one scale.
     """
-    grid, rule = model._grid(model._steps()), solver_named(model.solver)
+    grid, rule = model._grid(model._steps()), model._rule(model._steps())
     cond = model._condition_rows(None, count, random_state, 0)
     noise = PerSample(random_state)
     frames, times = [], []
@@ -87,14 +87,14 @@ def film(model: DiffusionModel, count: int, random_state: int = 0) -> tuple[np.n
     return np.stack(frames), times
 
 
-def recipe(model: DiffusionModel, run: str, *, steps: int, solver: str | Solver, **rest: Any) -> dict[str, str]:
+def recipe(model: DiffusionModel, run: str, *, steps: int, solver: Solver, **rest: Any) -> dict[str, str]:
     """What it takes to draw the samples again, as text for a PNG file."""
     facts = {
         "software": f"caminito {caminito.__version__}",
         "run": run,
         "trained_steps": model.n_steps_,
         "steps": steps,
-        "solver": solver if isinstance(solver, str) else type(solver).__name__.lower(),
+        "solver": " ".join(str(part) for part in solver_to_dict(solver).values()),
         **rest,
     }
     return {name: str(value) for name, value in facts.items() if value is not None}

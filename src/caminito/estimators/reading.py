@@ -103,7 +103,8 @@ class Reading:
             if name in config.training:
                 other = "max_steps" if name == "steps" else name
                 raise ConfigError(f"option training.{name}: the budget is set by --{name}, or {other} in the config.")
-        solver_named(config.solver)
+        if config.solver != "auto":
+            solver_named(config.solver)
         if config.process != "auto":
             process_from_dict(config.process)
         suggested = networks.suggest(self.event_shape(source), len(source.items))

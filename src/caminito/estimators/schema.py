@@ -28,7 +28,7 @@ class ModelConfig(BaseModel):
     max_steps: int | None = Field(default=None, ge=1, description="training steps")
     minutes: float | None = Field(default=None, gt=0, description="training time")
     training: dict[str, Any] = Field(default_factory=dict, description="further options of training")
-    solver: str = Field(default="dpmpp2m", description="reverse rule: dpmpp2m, heun, ddim, ancestral")
+    solver: str | dict[str, Any] = Field(default="auto", description="reverse rule: auto, dpmpp2m, heun, ddim, ...")
     n_steps: int | None = Field(default=None, ge=1, description="steps of the solver when sampling")
     validation_fraction: float = Field(default=0.1, ge=0, lt=1, description="share of the data held out")
     random_state: int | None = Field(default=0, description="seed of everything random")

@@ -24,7 +24,7 @@ from caminito.estimators.frames import Container
 from caminito.estimators.image import ImageDiffusion
 from caminito.estimators.model import Description, DiffusionModel
 from caminito.process import Process, process_from_dict, process_to_dict
-from caminito.sampling import Solver
+from caminito.sampling import Solver, solver_to_dict
 
 __all__ = ["ESTIMATORS", "load_model", "save_model"]
 
@@ -144,7 +144,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, networks.ResidualMLP | networks.UNet):
         return value.options
     if isinstance(value, Solver):
-        return type(value).__name__.lower()
+        return solver_to_dict(value)
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if value is None or isinstance(value, bool | int | float | str | list | tuple):

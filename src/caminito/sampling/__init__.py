@@ -2,7 +2,7 @@
 
 from caminito.sampling.likelihood import log_prob
 from caminito.sampling.noise import NoiseSource, PerSample
-from caminito.sampling.solvers import DDIM, Ancestral, DPMpp2M, Heun, Solver, Step, solver_named
+from caminito.sampling.solvers import DDIM, Ancestral, DPMpp2M, Heun, Solver, Step, solver_named, solver_to_dict
 from caminito.sampling.trajectory import Frame, sample, start, trajectory
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "log_prob",
     "sample",
     "solver_named",
+    "solver_to_dict",
     "start",
     "trajectory",
 ]

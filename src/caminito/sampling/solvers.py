@@ -9,9 +9,10 @@ A solver is an immutable value: what it remembers between steps is returned as `
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -22,7 +23,7 @@ from caminito._errors import ConfigError
 from caminito.denoiser import Denoiser
 from caminito.process import Process, times
 
-__all__ = ["DDIM", "Ancestral", "DPMpp2M", "Heun", "Solver", "Step", "solver_named"]
+__all__ = ["DDIM", "Ancestral", "DPMpp2M", "Heun", "Solver", "Step", "solver_named", "solver_to_dict"]
 
 Draw = Callable[[], Tensor]
 
@@ -223,23 +224,39 @@ class DPMpp2M(Solver):
 
 
 _NAMES: dict[str, Solver] = {
-    "ancestral": Ancestral(),
+    "ancestral": Ancestral("small"),
+    "ancestral-large": Ancestral("large"),
+    "ancestral-posterior": Ancestral("posterior"),
     "ddim": DDIM(),
     "heun": Heun(),
     "dpmpp2m": DPMpp2M(),
 }
 
 
-def solver_named(solver: Solver | str) -> Solver:
-    """The solver called `solver`, or `solver` itself.
+def solver_named(solver: Solver | str | Mapping[str, Any]) -> Solver:
+    """The solver called `solver`, or described by a mapping with `kind` and its options, or `solver` itself.
 
     Raises
     ------
     ConfigError
-        For an unknown name.
+        For an unknown name or option.
     """
     if isinstance(solver, Solver):
         return solver
-    if solver not in _NAMES:
-        raise ConfigError(f"solver: expected one of {', '.join(_NAMES)}, got {solver!r}.")
-    return _NAMES[solver]
+    options = {"kind": solver} if isinstance(solver, str) else dict(solver)
+    kind = options.pop("kind", None)
+    if kind not in _NAMES:
+        raise ConfigError(f"solver: expected one of {', '.join(_NAMES)}, got {kind!r}.")
+    try:
+        return dataclasses.replace(_NAMES[kind], **options)  # type: ignore[type-var]
+    except TypeError:
+        known = [field.name for field in dataclasses.fields(_NAMES[kind])]  # type: ignore[arg-type]
+        raise ConfigError(
+            f"solver of kind {kind!r}: expected options among {', '.join(known) or 'none'}, got {', '.join(options)}."
+        ) from None
+
+
+def solver_to_dict(solver: Solver) -> dict[str, Any]:
+    """The mapping from which `solver_named` makes the same solver."""
+    kind = next(name for name, known in _NAMES.items() if type(known) is type(solver))
+    return {"kind": kind, **dataclasses.asdict(solver)}  # type: ignore[call-overload]

@@ -40,7 +40,7 @@ def _require(holds: bool, what: object, identity: str, detail: str) -> None:
 def _close(
     what: object, identity: str, got: Tensor, expected: Tensor, tolerance: Tensor | float, where: str = ""
 ) -> None:
-    got, expected = torch.broadcast_tensors(got.to(torch.float64), expected.to(torch.float64))
+    got, expected = torch.broadcast_tensors(got.detach().to(torch.float64), expected.detach().to(torch.float64))
     limit = torch.as_tensor(tolerance, dtype=torch.float64).expand(got.shape)
     error = torch.where(got == expected, torch.zeros_like(got), (got - expected).abs())
     bad = ~(error <= limit)

@@ -114,8 +114,8 @@ def test_pictures_carry_their_recipe(trained: Run) -> None:
     assert recipe["run"] == "digits"
     assert recipe["trained_steps"] == "12"
     assert recipe["seed"] == "0"
-    assert recipe["solver"] == "dpmpp2m"
-    assert recipe["steps"] == "24"
+    assert recipe["solver"] == "ancestral large"
+    assert recipe["steps"] == "48"
 
 
 def test_stopping_twice_leaves_the_weights_of_the_run_that_was_not(

@@ -40,9 +40,8 @@ def test_coarsest_grid_is_small_and_attends(shape: tuple[int, ...]) -> None:
     assert options["attention"] == [len(options["multipliers"]) - 1]
 
 
-def test_few_items_drop_features_and_many_do_not() -> None:
-    assert suggest((1, 28, 28), 900)["dropout"] > 0
-    assert suggest((1, 28, 28), 60_000)["dropout"] == 0
+def test_few_rows_of_numbers_take_half_the_width() -> None:
+    assert 2 * suggest((5,), 499)["width"] == suggest((5,), 500)["width"]
 
 
 @pytest.mark.parametrize("shape", [(), (1, 0), (1, 2, 3, 4, 5)])

@@ -271,7 +271,7 @@ def test_solver_errors_name_what_came_and_the_way_out():
         Ancestral("smal")
     with pytest.raises(ConfigError, match=r"eta: expected a number in \[0, 1\], got 1.5"):
         DDIM(1.5)
-    with pytest.raises(ConfigError, match=r"expected one of ancestral, ddim, heun, dpmpp2m, got 'euler'"):
+    with pytest.raises(ConfigError, match=r"expected one of ancestral, .*ddim, heun, dpmpp2m, got 'euler'"):
         solver_named("euler")
     mean_only = from_eps(lambda x, t, cond: x, VP())
     with pytest.raises(ConfigError, match=r"needs Var\[x0 \| x_t\].*fit_residual_variance, or use 'small' or 'large'"):
