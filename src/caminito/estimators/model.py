@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from caminito import nn as networks
-from caminito._errors import ConfigError, PriorMismatch
+from caminito._errors import ConfigError, FewLevels, PriorMismatch
 from caminito._random import Stream, seed_from, uniform
 from caminito.data import ArrayCodec, Codec, holdout
 from caminito.denoiser import Condition, NetworkDenoiser, Precondition, Prediction, ResidualVariance, rows_of
@@ -190,6 +190,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         array = self._validated(X)
         self.codec_ = self._new_codec().fit(array)
         x = self.codec_.encode(array)
+        _warn_of_levels(x)
         seed = seed_from(self.random_state)
         columns = dict(condition or {}) | ({} if y is None else {"y": y})
         self.conditions_ = ConditionCodec().fit(columns, len(x))
@@ -544,3 +545,18 @@ class DiffusionModel(DensityMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "denoiser_")
+
+
+def _warn_of_levels(x: Tensor) -> None:
+    """A warning where columns of rows take very few values: noise is continuous, and so are the samples."""
+    if x.ndim != 2 or len(x) < 100:
+        return
+    few = [column for column in range(x.shape[1]) if len(torch.unique(x[:2000, column])) <= 10]
+    if few:
+        shown = ", ".join(str(column) for column in few[:5]) + (", ..." if len(few) > 5 else "")
+        warnings.warn(
+            f"columns {shown} take at most 10 distinct values, and samples will take values between them. "
+            "Give them as a condition, or round the samples.",
+            FewLevels,
+            stacklevel=3,
+        )

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from caminito._errors import ConfigError, DataError, NonFiniteError
+from caminito._errors import ConfigError, DataError, NonFiniteError, UnscaledData
 from caminito._random import Stream, normal, permutation, uniform
 from caminito.denoiser import Condition, NetworkDenoiser, rows_of
 from caminito.nn import Given
@@ -123,6 +124,7 @@ def fit_steps(
         raise ConfigError("training: expected a budget, got none. Set steps, minutes, or both.")
     if len(data) == 0:
         raise DataError("training: expected at least one item, got none.")
+    _warn_of_scale(data)
     network, process = denoiser.network, denoiser.process
     state = initial_state(network, config) if resume is None else resume
     parameters = list(network.parameters())
@@ -232,6 +234,17 @@ def _conditions(cond: Condition, index: Tensor, dropout: float, seed: int, step:
         name: value._replace(present=kept) if isinstance(value, Given) else Given(value, present=kept)
         for name, value in given.items()
     }
+
+
+def _warn_of_scale(data: Tensor) -> None:
+    spread = float(data[:4096].float().std())
+    if not 0.1 <= spread <= 10 and math.isfinite(spread):
+        warnings.warn(
+            f"the data reach the network with standard deviation {spread:.3g}; it learns best near 1. "
+            "Standardise them first (the codecs and estimators do).",
+            UnscaledData,
+            stacklevel=3,
+        )
 
 
 def _spent(config: TrainingConfig, state: TrainingState) -> float:

@@ -13,8 +13,8 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import caminito
 from caminito import DiffusionModel, ImageDiffusion
-from caminito._errors import ConditionError, ConfigError, DataError, PriorMismatch, RunError, ShapeError
 from caminito.data import load_digits
+from caminito.errors import ConditionError, ConfigError, DataError, FewLevels, PriorMismatch, RunError, ShapeError
 from caminito.process import Chain
 from caminito.sampling import DDIM
 
@@ -245,3 +245,17 @@ def test_a_custom_module_is_accepted():
 
     X = np.random.default_rng(0).normal(size=(40, 2))
     assert DiffusionModel(network=Net(), max_steps=2, random_state=0).fit(X).sample(2, n_steps=2).shape == (2, 2)
+
+
+def test_columns_of_few_values_are_warned_of():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=200), rng.integers(0, 2, 200)])
+    with pytest.warns(FewLevels, match="columns 1 take at most 10"):
+        DiffusionModel(max_steps=1, network=SMALL, random_state=0).fit(X)
+
+
+def test_a_solver_is_stored_with_its_options(tmp_path):
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    DiffusionModel(solver=DDIM(0.5), max_steps=1, network=SMALL, random_state=0).fit(X).save(tmp_path)
+    assert caminito.load(tmp_path).solver == {"kind": "ddim", "eta": 0.5}
+    assert np.isfinite(caminito.load(tmp_path).sample(2, n_steps=3)).all()

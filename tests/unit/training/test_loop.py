@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from caminito import nn as networks
-from caminito._errors import ConfigError, NonFiniteError, RunError, StorageError
 from caminito.denoiser import GaussianDenoiser, NetworkDenoiser, Precondition
+from caminito.errors import ConfigError, NonFiniteError, RunError, StorageError, UnscaledData
 from caminito.process import EDM
 from caminito.training import (
     PowerAverage,
@@ -177,3 +177,9 @@ def test_residual_variance_of_an_exact_denoiser_is_its_variance():
         expected = exact.var(x[:1], t)
         # the mean of n squared normals has relative standard error sqrt(2/n)
         assert torch.allclose(found.var(x[:1], t), expected, rtol=5 * (2 / n) ** 0.5)
+
+
+def test_data_far_from_unit_scale_are_warned_of():
+    x, cond = data()
+    with pytest.warns(UnscaledData, match="standard deviation"):
+        next(fit_steps(denoiser(), 1000 * x, TrainingConfig(steps=1, batch_size=16), cond=cond))
