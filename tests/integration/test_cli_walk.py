@@ -51,7 +51,7 @@ def _there(place: Path, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_train_says_what_was_chosen_where_it_is_and_what_comes_next(told: str) -> None:
-    for words in ("1 797 of 8x8", "Chosen from the data", "runs/digits/model", "caminito sample runs/digits"):
+    for words in ("1 797 of 8 x 8", "Chosen from the data", "runs/digits/model", "caminito sample runs/digits"):
         assert words in told
     assert [int(n) for n in re.findall(r"step +(\d+) ", told)] == [10, 20, 30, 40]
     assert "Warning" not in told

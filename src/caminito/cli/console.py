@@ -158,6 +158,10 @@ def duration(seconds: float) -> str:
 
 def number(value: float) -> str:
     """A number to read: 0.0123, 0.912, 12.3, 1 234."""
+    if abs(value) >= 1e7:
+        return f"{value:.2g}"
     if abs(value) >= 1000:
         return f"{value:,.0f}".replace(",", " ")
-    return f"{value:.4f}" if abs(value) < 0.1 else f"{value:.3g}"
+    if abs(value) < 0.1:
+        return f"{value:.4f}" if abs(value) >= 0.0005 or value == 0 else f"{value:.1g}"
+    return f"{value:.3g}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.syntax import Syntax
+from rich.text import Text
 
 from caminito.cli.console import bar, duration, facts_table, number, out, section
 from caminito.cli.options import (
@@ -70,13 +71,34 @@ def inspect(
     out.print(facts_table(_time_rows(model, options.max_steps, options.minutes, seconds)))
     section("Options")
     text = config_text(options)
-    out.print(Syntax(text.split("\n\n", 1)[1], "yaml", background_color="default", theme="ansi_dark", word_wrap=True))
+    shown = Text(text.split("\n\n", 1)[1].rstrip())
+    shown.highlight_regex(r"#.*", "dim")
+    out.print(shown, soft_wrap=True)
+    given = _as_typed(minutes, steps, config, set_, seed, resize, classes)
     if write is not None:
         write_atomic(write, text.encode())
-        out.print(f"Saved as {write}.")
+        out.print(f"saved as {write}", style="dim", soft_wrap=True)
+        given = ["--config", str(write), *_as_typed(None, None, None, None, None, resize, classes)]
+    section("Next")
+    out.print("  " + shlex.join(["caminito", "train", data, *given]), soft_wrap=True)
     out.print()
-    given = f" --config {write}" if write is not None else ""
-    out.print(f"Train it with:  caminito train {data}{given}", soft_wrap=True)
+
+
+def _as_typed(
+    minutes: float | None,
+    steps: int | None,
+    config: Path | None,
+    set_: list[str] | None,
+    seed: int | None,
+    resize: str | None,
+    classes: bool,
+) -> list[str]:
+    """The flags that give `train` the same options."""
+    flags = {"--minutes": minutes and f"{minutes:g}", "--steps": steps, "--config": config, "--seed": seed}
+    words = [word for name, value in flags.items() if value is not None for word in (name, str(value))]
+    words += [word for assignment in set_ or () for word in ("--set", assignment)]
+    words += [] if resize is None else ["--resize", resize]
+    return words if classes else [*words, "--no-classes"]
 
 
 def _seconds_per_step(model: DiffusionModel, items: np.ndarray, labels: np.ndarray | None) -> float:

@@ -148,10 +148,10 @@ def source_of_run(run: Run, data: str | None) -> Source:
 def understood(source: Source, reading: Reading) -> list[tuple[str, str, str]]:
     """What was found at a path, as rows (name, value, remark)."""
     facts = source.facts
-    shape = "x".join(map(str, facts["item_shape"])) or "single numbers"
+    kind, size = reading.words(facts["item_shape"])
     low, high = facts["range"]
     rows = [
-        (reading.kind, f"{facts['count']:,} of {shape}".replace(",", " "), _of_kind(source)),
+        (kind, f"{facts['count']:,} of {size}".replace(",", " "), _of_kind(source)),
         ("values", f"{facts['dtype']}, {low:g} to {high:g}", ""),
     ]
     if facts.get("resized"):

@@ -18,7 +18,7 @@ import numpy as np
 
 import caminito
 from caminito import plot
-from caminito.cli.console import duration, number
+from caminito.cli.console import counted, duration, number
 from caminito.cli.evaluate import NAMES
 from caminito.data import ImageCodec
 from caminito.estimators.picture import drawable, film, limits_of, picture
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["page"]
 
-_LOOKED_THROUGH = 256  # samples among which the closest to training items are shown
+_LOOKED_THROUGH = 64  # samples among which the closest to training items are shown
 
 
 def page(run: Run, model: DiffusionModel, source: Source | None, metrics: dict[str, Any] | None) -> str:
@@ -50,7 +50,7 @@ def page(run: Run, model: DiffusionModel, source: Source | None, metrics: dict[s
     events = run.events.current()
     parts = [
         _head(run, model, metrics),
-        _samples(model),
+        _samples(run, model, source),
         _film(model),
         _progress(run, events),
         _quality(metrics),
@@ -80,7 +80,7 @@ def page(run: Run, model: DiffusionModel, source: Source | None, metrics: dict[s
 
 def _head(run: Run, model: DiffusionModel, metrics: dict[str, Any] | None) -> str:
     facts, status = run.facts, run.status
-    shape = " × ".join(map(str, facts["item_shape"])) or "single numbers"
+    kind, size = run.reading.words(facts["item_shape"])
     classes = getattr(model, "classes_", None)
     of = "" if classes is None else f" in {len(classes)} classes"
     state = (
@@ -102,25 +102,28 @@ def _head(run: Run, model: DiffusionModel, metrics: dict[str, Any] | None) -> st
     cells = "".join(f"<div><dt>{a}</dt><dd>{b}<small>{c}</small></dd></div>" for a, b, c in figures)
     return (
         f"<header>\n<h1>{escape(run.name)}</h1>\n<p class='lead'>A diffusion model of "
-        f"{number(facts['count'])} {run.reading.kind} of {shape}{of}.{state}</p>\n"
+        f"{number(facts['count'])} {kind} of {size.replace(' x ', ' × ')}{of}.{state}</p>\n"
         f"<dl class='figures'>{cells}</dl>\n</header>"
     )
 
 
-def _samples(model: DiffusionModel) -> str:
+def _samples(run: Run, model: DiffusionModel, source: Source | None) -> str:
     classes = getattr(model, "classes_", None)
     if not isinstance(model.codec_, ImageCodec) or len(model.event_shape_) != 3:
-        drawn = picture(model, model.sample(2000, random_state=0))
+        samples = _drawn(model, 2000, random_state=0)
+        points = source is not None and samples.ndim == 2 and samples.shape[1] == 2
+        drawn = plot.scatter(run.split(source)[0][:2000], samples) if points and source else picture(model, samples)
         return "" if drawn is None else _section("Samples", "", _figure(drawn, "samples"))
-    wide = 16 if max(model.event_shape_[1:]) <= 32 else 8
+    side = max(model.event_shape_[1:])
+    wide = 16 if side <= 16 else 10 if side <= 64 else 6
     told = "Drawn with seed 0, nothing chosen by hand."
     if classes is not None and len(classes) <= 12:
         wanted = np.repeat(classes, wide)
         told = f"One class per row: {escape(', '.join(map(str, classes)))}. " + told
     else:
         wanted = None
-    count = len(wanted) if wanted is not None else wide * (8 if wide == 16 else 5)
-    samples = model.sample(count, condition=wanted, random_state=0)
+    count = len(wanted) if wanted is not None else 5 * wide
+    samples = _drawn(model, count, condition=wanted, random_state=0)
     return _section("Samples", told, _grid(model, samples, wide, "a grid of samples"))
 
 
@@ -191,7 +194,7 @@ def _copies(run: Run, model: DiffusionModel, source: Source | None, metrics: dic
         return _section("Are they copies?", told, "")
     train, _ = run.split(source)
     count = min(metrics["n_samples"], _LOOKED_THROUGH)
-    samples = model.sample(count, random_state=metrics["seed"], n_steps=metrics["steps"])
+    samples = _drawn(model, count, random_state=metrics["seed"], n_steps=metrics["steps"])
     index, distance = nearest_items(samples, train)
     closest = np.argsort(distance, kind="stable")[:8]
     ours, theirs, limits = drawable(samples), drawable(train[index]), limits_of(model)
@@ -300,6 +303,11 @@ def _today() -> str:
 
 
 # -- pieces -----------------------------------------------------------------------------------------------------------
+
+
+def _drawn(model: DiffusionModel, count: int, **how: Any) -> np.ndarray:
+    with counted(f"Drawing {count} samples") as progress:
+        return np.asarray(model.sample(count, progress=progress, **how))
 
 
 def _section(title: str, told: str, body: str) -> str:

@@ -36,8 +36,7 @@ def report(
     model, found = load(run), Run.open(run)
     source = _data(found, data)
     metrics = _metrics(found, model, source)
-    with out.status("Drawing"):
-        text = page(found, model, source, metrics)
+    text = page(found, model, source, metrics)
     target = run / "report.html" if out_ is None else out_
     write_atomic(target, text.encode())
     out.print(f"Written to {target} ({len(text) / 2**20:.1f} MB, nothing else is needed to read it)", soft_wrap=True)

@@ -131,7 +131,8 @@ def _train(run: Run, source: Source, *, resume: bool) -> None:
                     out.print(
                         f"  step {progress.step:>6}  {100 * progress.fraction:3.0f} %  loss {progress.loss:.4f}  "
                         f"held-out {progress.validation.mean:.4f}  {number(progress.items_per_second)} items/s  "
-                        f"{duration(progress.remaining)} left"
+                        f"{duration(progress.remaining)} left",
+                        soft_wrap=True,
                     )
                 if stop.requested and progress.fraction < 1:
                     break

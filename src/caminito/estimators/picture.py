@@ -11,7 +11,7 @@ import caminito
 from caminito import plot
 from caminito.data import ImageCodec
 from caminito.estimators.model import DiffusionModel
-from caminito.sampling import PerSample, Solver, solver_to_dict, start, trajectory
+from caminito.sampling import PerSample, Solver, name_of, start, trajectory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,7 +94,7 @@ def recipe(model: DiffusionModel, run: str, *, steps: int, solver: Solver, **res
         "run": run,
         "trained_steps": model.n_steps_,
         "steps": steps,
-        "solver": " ".join(str(part) for part in solver_to_dict(solver).values()),
+        "solver": name_of(solver),
         **rest,
     }
     return {name: str(value) for name, value in facts.items() if value is not None}

@@ -7,7 +7,7 @@ beyond those observed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -58,10 +58,12 @@ class Reading:
         labelled = source.labels is not None and len(source.classes or ()) > 1
         return cls(images, axis, classes and labelled, resize)
 
-    @property
-    def kind(self) -> str:
-        """What the items are taken for, in words."""
-        return "images" if self.images else "arrays"
+    def words(self, item_shape: Sequence[int]) -> tuple[str, str]:
+        """What items of a shape are taken for, and their size: ("images", "8 x 8"), ("rows", "4 numbers")."""
+        if len(item_shape) <= 1:
+            count = item_shape[0] if item_shape else 1
+            return "rows", f"{count} number{'s' if count > 1 else ''}"
+        return "images" if self.images else "arrays", " x ".join(map(str, item_shape))
 
     def items(self, source: Source) -> np.ndarray:
         """X, shape (n, ...)."""

@@ -123,6 +123,8 @@ def time_spent(seconds: Mapping[str, float], *, title: str = "Where the time wen
 
 
 def _figures(value: float) -> str:
+    if abs(value) >= 1e4 or 0 < abs(value) < 0.0005:
+        return f"{value:.0e}" if abs(value) < 1 else f"{value:.1e}".replace("e+0", "e").replace("e+", "e")
     return f"{value:.4f}" if abs(value) < 0.1 else f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
 
 

@@ -2,7 +2,17 @@
 
 from caminito.sampling.likelihood import log_prob
 from caminito.sampling.noise import NoiseSource, PerSample
-from caminito.sampling.solvers import DDIM, Ancestral, DPMpp2M, Heun, Solver, Step, solver_named, solver_to_dict
+from caminito.sampling.solvers import (
+    DDIM,
+    Ancestral,
+    DPMpp2M,
+    Heun,
+    Solver,
+    Step,
+    name_of,
+    solver_named,
+    solver_to_dict,
+)
 from caminito.sampling.trajectory import Frame, sample, start, trajectory
 
 __all__ = [
@@ -16,6 +26,7 @@ __all__ = [
     "Solver",
     "Step",
     "log_prob",
+    "name_of",
     "sample",
     "solver_named",
     "solver_to_dict",

@@ -23,7 +23,7 @@ from caminito._errors import ConfigError
 from caminito.denoiser import Denoiser
 from caminito.process import Process, times
 
-__all__ = ["DDIM", "Ancestral", "DPMpp2M", "Heun", "Solver", "Step", "solver_named", "solver_to_dict"]
+__all__ = ["DDIM", "Ancestral", "DPMpp2M", "Heun", "Solver", "Step", "name_of", "solver_named", "solver_to_dict"]
 
 Draw = Callable[[], Tensor]
 
@@ -254,6 +254,11 @@ def solver_named(solver: Solver | str | Mapping[str, Any]) -> Solver:
         raise ConfigError(
             f"solver of kind {kind!r}: expected options among {', '.join(known) or 'none'}, got {', '.join(options)}."
         ) from None
+
+
+def name_of(solver: Solver) -> str:
+    """The name by which `solver_named` gives this solver; its full form if it has none."""
+    return next((name for name, known in _NAMES.items() if known == solver), repr(solver))
 
 
 def solver_to_dict(solver: Solver) -> dict[str, Any]:

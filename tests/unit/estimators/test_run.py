@@ -114,7 +114,7 @@ def test_pictures_carry_their_recipe(trained: Run) -> None:
     assert recipe["run"] == "digits"
     assert recipe["trained_steps"] == "12"
     assert recipe["seed"] == "0"
-    assert recipe["solver"] == "ancestral large"
+    assert recipe["solver"] == "ancestral-large"
     assert recipe["steps"] == "48"
 
 
