@@ -153,6 +153,7 @@ def test_the_report_needs_nothing_outside_itself() -> None:
     assert "prefers-color-scheme: dark" in text
 
 
+@pytest.mark.slow
 def test_a_report_without_the_data_says_so_and_is_made() -> None:
     np.save("rows.npy", np.random.default_rng(0).normal(size=(200, 2)))
     said("train", "rows.npy", "--out", "<b>rows", "--steps", "20")
