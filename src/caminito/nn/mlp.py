@@ -138,7 +138,8 @@ class ResidualMLP(nn.Module):
         for number, block in enumerate(self.blocks):
             hidden = block(hidden, *pieces[2 * number : 2 * number + 2])
         hidden = _modulated_norm(hidden, *pieces[-2:])
-        out: Tensor = self.head(functional.silu(hidden))
+        with torch.autocast(x.device.type, enabled=False):  # and so do the numbers given back
+            out: Tensor = self.head(functional.silu(hidden.to(self.head.weight.dtype)))
         return out.to(x.dtype)
 
 
