@@ -341,7 +341,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         if grid_like:
             auto |= {"batch_size": min(64, max(16, n // 4)), "learning_rate": 2e-3}
         else:
-            auto |= {"batch_size": min(512, max(32, n // 4)), "learning_rate": 3e-3, "ema": 0.05}
+            auto |= {"batch_size": min(1024, max(32, n // 4)), "learning_rate": 4e-3, "ema": 0.05}
         auto["max_steps"] = self.max_steps
         steps, minutes = self.max_steps, self.minutes
         if "steps" in given or "minutes" in given:
