@@ -62,7 +62,16 @@ def main() -> None:
             "sample_seconds": mean_sd(sample_s),
             "steps": mean_sd(steps),
         }
-    write(args.name, {"n": N, "seeds": args.seeds, "pairs_per_seed": PAIRS, "asked": "ratio <= 1.5, training <= 60 s", "laws": figures})
+    write(
+        args.name,
+        {
+            "n": N,
+            "seeds": args.seeds,
+            "pairs_per_seed": PAIRS,
+            "asked": "ratio <= 1.5, training <= 60 s",
+            "laws": figures,
+        },
+    )
 
 
 if __name__ == "__main__":
