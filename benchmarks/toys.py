@@ -1,9 +1,9 @@
 """Points in the plane: how near a minute of training on a laptop comes to exact samples.
 
-For each law and seed: fit 50 000 exact points for 50 s, draw 50 000, and take the sliced W2 distance (128
+For each law and seed: fit 50 000 exact points for less than a minute, draw 50 000, and take the sliced W2 distance (128
 projections) to fresh exact points; beside it the distance of two sets of exact points, over the same number of pairs.
 
-    python benchmarks/toys.py [--seeds 5] [--seconds 55]
+    python benchmarks/toys.py [--seeds 5] [--seconds 50]
 """
 
 from __future__ import annotations

@@ -3,42 +3,5 @@
 Every error is a subclass of `CaminitoError` and of the builtin one would expect (`ValueError`, `OSError`, ...).
 """
 
-from caminito._errors import (
-    ApproximateLikelihood,
-    CaminitoError,
-    CaminitoWarning,
-    ConditionError,
-    ConfigError,
-    DataError,
-    FewLevels,
-    GridError,
-    Memorisation,
-    MissingExtraError,
-    NonFiniteError,
-    PriorMismatch,
-    RunError,
-    ShapeError,
-    StorageError,
-    TimeError,
-    UnscaledData,
-)
-
-__all__ = [
-    "ApproximateLikelihood",
-    "CaminitoError",
-    "CaminitoWarning",
-    "ConditionError",
-    "ConfigError",
-    "DataError",
-    "FewLevels",
-    "GridError",
-    "Memorisation",
-    "MissingExtraError",
-    "NonFiniteError",
-    "PriorMismatch",
-    "RunError",
-    "ShapeError",
-    "StorageError",
-    "TimeError",
-    "UnscaledData",
-]
+from caminito._errors import *  # noqa: F403
+from caminito._errors import __all__ as __all__

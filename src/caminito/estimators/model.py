@@ -342,14 +342,12 @@ class DiffusionModel(DensityMixin, BaseEstimator):
             auto |= {"batch_size": min(64, max(16, n // 4)), "learning_rate": 2e-3}
         else:
             auto |= {"batch_size": min(1024, max(32, n // 4)), "learning_rate": 4e-3, "ema": 0.05}
-        auto["max_steps"] = self.max_steps
         steps, minutes = self.max_steps, self.minutes
         if "steps" in given or "minutes" in given:
             raise ConfigError("training: give the budget as max_steps or minutes of the model, not inside training.")
         if steps is None and minutes is None:
             steps = int(min(20_000, max(3_000, 50 * n / (given.get("batch_size") or auto.get("batch_size") or 128))))
             self.choices_["budget"] = Choice(f"{steps} steps", "50 passes over the data, within 3000 and 20000 steps")
-        auto.pop("max_steps")
         config = parse_training(auto | given | {"steps": steps, "minutes": minutes})
         self.choices_["noise levels trained on"] = Choice(
             f"log(sigma / alpha) ~ N({config.time_mean:.2f}, {config.time_std:.2f}^2)"
