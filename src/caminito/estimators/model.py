@@ -342,6 +342,8 @@ class DiffusionModel(DensityMixin, BaseEstimator):
             auto |= {"batch_size": min(64, max(16, n // 4)), "learning_rate": 2e-3}
         else:
             auto |= {"batch_size": min(1024, max(32, n // 4)), "learning_rate": 4e-3, "ema": 0.05}
+            if not self.conditions_.entries:
+                auto["targets"] = "batch"
         steps, minutes = self.max_steps, self.minutes
         if "steps" in given or "minutes" in given:
             raise ConfigError("training: give the budget as max_steps or minutes of the model, not inside training.")

@@ -4,7 +4,7 @@ from caminito.training.checkpoint import TrainingState, load_checkpoint, save_ch
 from caminito.training.config import TrainingConfig
 from caminito.training.ema import PowerAverage
 from caminito.training.fit import Progress, averaged, fit_steps, initial_state, precision_for
-from caminito.training.objective import denoising_loss, draw_times, weight_of
+from caminito.training.objective import batch_targets, denoising_loss, draw_times, weight_of
 from caminito.training.residual import fit_residual_variance
 from caminito.training.validation import Validation, validate
 
@@ -15,6 +15,7 @@ __all__ = [
     "TrainingState",
     "Validation",
     "averaged",
+    "batch_targets",
     "denoising_loss",
     "draw_times",
     "fit_residual_variance",

@@ -36,6 +36,11 @@ class TrainingConfig(BaseModel):
     weight: Literal["simple", "snr", "min-snr", "edm", "sigmoid", "uniform"] = Field(
         default="edm", description="weight of the squared x0 error at each noise level"
     )
+    targets: Literal["item", "batch"] = Field(
+        default="item",
+        description="what a noisy item is compared with: its own clean item, or the mean of the batch's clean items "
+        "given the noisy one, which has the same optimum and less variance (no conditions)",
+    )
     condition_dropout: float = Field(default=0.1, ge=0, le=1, description="share of rows trained without conditions")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="of the network's arithmetic; auto: bfloat16 where the processor has units for it"

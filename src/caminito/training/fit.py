@@ -23,7 +23,7 @@ from caminito.nn import Given
 from caminito.training.checkpoint import TrainingState
 from caminito.training.config import TrainingConfig
 from caminito.training.ema import PowerAverage
-from caminito.training.objective import denoising_loss, draw_times
+from caminito.training.objective import batch_targets, denoising_loss, draw_times
 from caminito.training.validation import Validation, validate
 
 __all__ = ["Progress", "averaged", "fit_steps", "initial_state", "precision_for"]
@@ -122,6 +122,8 @@ def fit_steps(
     """
     if config.steps is None and config.minutes is None:
         raise ConfigError("training: expected a budget, got none. Set steps, minutes, or both.")
+    if config.targets == "batch" and cond:
+        raise ConfigError("training.targets: 'batch' does not take conditions. Use targets='item'.")
     if len(data) == 0:
         raise DataError("training: expected at least one item, got none.")
     _warn_of_scale(data)
@@ -142,10 +144,13 @@ def fit_steps(
         rows = _conditions(cond, index, config.condition_dropout, seed, step)
         rate = _learning_rate(config, step, fraction)
 
+        clean = data[index]
+        target = batch_targets(process, clean, t, eps) if config.targets == "batch" else None
+
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         with _seeded(data.device, seed, step):
-            loss = denoising_loss(trained, data[index], t, eps, weight=config.weight, cond=rows).mean()
+            loss = denoising_loss(trained, clean, t, eps, weight=config.weight, cond=rows, target=target).mean()
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(parameters, config.clip)

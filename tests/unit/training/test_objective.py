@@ -10,9 +10,9 @@ from torch import nn
 
 from caminito._errors import ConfigError
 from caminito._random import Stream, normal
-from caminito.denoiser import GaussianDenoiser, NetworkDenoiser, Precondition
+from caminito.denoiser import EmpiricalDenoiser, GaussianDenoiser, NetworkDenoiser, Precondition
 from caminito.process import EDM, VP, Chain
-from caminito.training import TrainingConfig, denoising_loss, draw_times, weight_of
+from caminito.training import TrainingConfig, batch_targets, denoising_loss, draw_times, fit_steps, weight_of
 
 
 class Exact(nn.Module):
@@ -100,3 +100,41 @@ def test_lognormal_times_have_the_law_they_declare():
     logs = -EDM().logsnr(draw_times(EDM(), config, 0, 0, 4096)) / 2
     assert abs(float(logs.mean()) + 0.7) < 1e-2  # low-discrepancy: error O(1/B), tails cut by t_max
     assert abs(float(logs.std()) - 1.1) < 1e-2
+
+
+@pytest.mark.parametrize("process", [EDM(), VP(), Chain.ddpm(torch.linspace(1e-3, 0.2, 100))], ids=["edm", "vp", "chain"])
+def test_batch_targets_are_the_exact_denoiser_of_the_batch(process):
+    """Each row's clean item is one of the batch, so the target is what the batch's own denoiser says of the noisy row."""
+    x0 = normal(0, Stream.SAMPLE, 0, (40, 2, 3), dtype=torch.float64)
+    eps = normal(0, Stream.NOISE, 0, (40, 2, 3), dtype=torch.float64)
+    t = torch.linspace(1, 100, 40, dtype=torch.float64).round()
+    t = t if process.is_discrete else t / 100 * process.t_max
+    found = batch_targets(process, x0, t, eps)
+    exact = EmpiricalDenoiser(x0, process).mean(process.noise(x0, t, eps), t)
+    assert torch.allclose(found, exact, rtol=1e-9, atol=1e-9)
+
+
+def test_batch_targets_leave_the_optimum_and_shrink_the_variance():
+    """Standard normal data: E[target | x_t] is still the exact posterior mean, x_t alpha / (alpha^2 + sigma^2)."""
+    process, size = EDM(), 256
+    t = torch.full((size,), float(process.time(torch.tensor(0.0, dtype=torch.float64))), dtype=torch.float64)
+    errors, spread, plain = [], [], []
+    for step in range(200):
+        x0 = normal(1, Stream.SAMPLE, step, (size, 2), dtype=torch.float64)
+        eps = normal(1, Stream.NOISE, step, (size, 2), dtype=torch.float64)
+        x_t = process.noise(x0, t, eps)
+        error = batch_targets(process, x0, t, eps) - x_t / 2
+        errors.append(float((error * x_t).mean()))
+        spread.append(float(error.square().mean()))
+        plain.append(float((x0 - x_t / 2).square().mean()))
+    errors = torch.tensor(errors)
+    assert abs(float(errors.mean())) < 5 * float(errors.std()) / math.sqrt(len(errors))
+    assert sum(plain) / len(plain) == pytest.approx(0.5, rel=0.02)
+    assert sum(spread) < 0.1 * sum(plain)
+
+
+def test_batch_targets_do_not_take_conditions():
+    denoiser = NetworkDenoiser(nn.Identity(), Precondition("edm"), EDM(), (2,))
+    config = TrainingConfig(steps=1, targets="batch")
+    with pytest.raises(ConfigError, match="targets='item'"):
+        next(fit_steps(denoiser, torch.zeros(4, 2), config, cond={"y": torch.zeros(4)}))
