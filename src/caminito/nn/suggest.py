@@ -51,7 +51,7 @@ def suggest(event_shape: tuple[int, ...], n_items: int) -> dict[str, Any]:
         (size,) = event_shape
         width = 192 if size <= 16 else 256 if size <= 64 else 512
         width = width if n_items >= 500 else width // 2
-        return {"kind": "mlp", "event_size": size, "width": width, "depth": 4}
+        return {"kind": "mlp", "event_size": size, "width": width, "depth": 4, "embedding": width // 4}
     channels, *grid = event_shape
     longest = max(grid)
     patch = 1 if longest <= 32 else 2 if longest <= 128 else 4

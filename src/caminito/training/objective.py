@@ -78,25 +78,30 @@ def denoising_loss(
     return times(weight_of(weight, process, t), error.square().flatten(1).mean(1))
 
 
-def batch_targets(process: Process, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-    """E[x0 | x_t, batch]: each noisy item explained by all clean items of its batch; shape of x0.
+def batch_targets(process: Process, x0: Tensor, t: Tensor, eps: Tensor, *, group: int = 256) -> Tensor:
+    """E[x0 | x_t, group]: each noisy item explained by all clean items of its group; shape of x0.
 
-    Given the batch and x_t, any of its items may have been the one that was noised, item j with odds
+    The batch is read in groups of so many. Given the clean items of a group and x_t, any of them may have been the one
+    that was noised, item j with odds
 
         exp(-|x_t - alpha x_j|^2 / (2 sigma^2)).
 
     The mean over them is a Rao-Blackwell estimate of the same E[x0 | x_t] that x0 itself estimates, unbiased and of less
-    variance, most of all where noise is strong or entries are few. It costs B^2 distances.
-    Source: Xu et al. 2023 (stable target field), there with a reference batch; here the batch is its own, which is what
-    removes the bias.
+    variance, most of all where noise is strong or entries are few. It costs `group` distances per item.
+    Source: Xu et al. 2023 (stable target field), there with a separate reference; here the noised item is one of those
+    that explain it, which is what removes the bias.
     """
-    x, noise = x0.flatten(1).double(), eps.flatten(1).double()
-    gain = torch.exp(0.5 * process.logsnr(t)).to(x)[:, None]
-    lean = noise @ x.mT
-    lean = lean - lean.diagonal()[:, None]  # eps_i . (x_j - x_i)
-    apart = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").square()
-    odds = torch.softmax((gain * lean - 0.5 * gain.square() * apart).to(x0.dtype), dim=1)
-    return (odds @ x0.flatten(1)).view_as(x0)
+    gain = torch.exp(0.5 * process.logsnr(t)).to(x0)[:, None]
+    parts = (part.split(group) for part in (x0.flatten(1), eps.flatten(1), gain))
+    return torch.cat([_explained(*part) for part in zip(*parts, strict=True)]).view_as(x0)
+
+
+def _explained(x: Tensor, eps: Tensor, gain: Tensor) -> Tensor:
+    apart = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
+    logits = (gain * eps) @ x.mT  # of eps . (x_j - x_i) what depends on j: the rest of a row cancels
+    logits.addcmul_(apart.square_(), gain.square(), value=-0.5)
+    logits = torch.maximum(logits, logits.diagonal()[:, None] - 60)  # smaller odds do not count, and are slow
+    return logits.softmax(1) @ x
 
 
 def draw_times(process: Process, config: TrainingConfig, seed: int, step: int, count: int, *, start: int = 0) -> Tensor:

@@ -102,7 +102,9 @@ def test_lognormal_times_have_the_law_they_declare():
     assert abs(float(logs.std()) - 1.1) < 1e-2
 
 
-@pytest.mark.parametrize("process", [EDM(), VP(), Chain.ddpm(torch.linspace(1e-3, 0.2, 100))], ids=["edm", "vp", "chain"])
+@pytest.mark.parametrize(
+    "process", [EDM(), VP(), Chain.ddpm(torch.linspace(1e-3, 0.2, 100))], ids=["edm", "vp", "chain"]
+)
 def test_batch_targets_are_the_exact_denoiser_of_the_batch(process):
     """Each row's clean item is one of the batch, so the target is what the batch's own denoiser says of the noisy row."""
     x0 = normal(0, Stream.SAMPLE, 0, (40, 2, 3), dtype=torch.float64)
