@@ -257,9 +257,9 @@ def throughput() -> dict[str, Any]:
     for name, widths in PEERS.items():
         peer = peer_network(widths)
         target = sum(p.numel() for p in peer.parameters())
-        ours, width = None, 16
+        ours, width = None, 32
         while ours is None or sum(p.numel() for p in ours.parameters()) < target:
-            ours, width = build(suggest((1, 28, 28), 60_000) | {"width": width, "head_size": 32}), width + 16
+            ours, width = build(suggest((1, 28, 28), 60_000) | {"width": width}), width + 32
         sizes = {"peer": target, "caminito": sum(p.numel() for p in ours.parameters())}
         rows: dict[str, Any] = {"parameters": sizes}
         for word, bf16 in (("float32", False), ("bfloat16", True)):

@@ -86,10 +86,10 @@ def batch_targets(process: Process, x0: Tensor, t: Tensor, eps: Tensor, *, group
 
         exp(-|x_t - alpha x_j|^2 / (2 sigma^2)).
 
-    The mean over them is a Rao-Blackwell estimate of the same E[x0 | x_t] that x0 itself estimates, unbiased and of less
-    variance, most of all where noise is strong or entries are few. It costs `group` distances per item.
-    Source: Xu et al. 2023 (stable target field), there with a separate reference; here the noised item is one of those
-    that explain it, which is what removes the bias.
+    The mean over them is a Rao-Blackwell estimate of the same E[x0 | x_t] that x0 itself estimates, unbiased and of
+    less variance, most of all where noise is strong or entries are few. It costs `group` distances per item.
+    Source: Xu et al. 2023 (stable target field), there with a separate reference; here the noised item is one of
+    those that explain it, which is what removes the bias.
     """
     gain = torch.exp(0.5 * process.logsnr(t)).to(x0)[:, None]
     parts = (part.split(group) for part in (x0.flatten(1), eps.flatten(1), gain))

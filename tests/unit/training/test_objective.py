@@ -106,7 +106,7 @@ def test_lognormal_times_have_the_law_they_declare():
     "process", [EDM(), VP(), Chain.ddpm(torch.linspace(1e-3, 0.2, 100))], ids=["edm", "vp", "chain"]
 )
 def test_batch_targets_are_the_exact_denoiser_of_the_batch(process):
-    """Each row's clean item is one of the batch, so the target is what the batch's own denoiser says of the noisy row."""
+    """A row's clean item is one of its batch, so the target is what the batch's own denoiser says of the row."""
     x0 = normal(0, Stream.SAMPLE, 0, (40, 2, 3), dtype=torch.float64)
     eps = normal(0, Stream.NOISE, 0, (40, 2, 3), dtype=torch.float64)
     t = torch.linspace(1, 100, 40, dtype=torch.float64).round()
