@@ -12,8 +12,11 @@ from caminito._random import Stream, normal
 __all__ = ["NoiseSource", "PerSample"]
 
 
+PART = 2**20  # step numbers between the parts of a step that draws more than once
+
+
 class NoiseSource(Protocol):
-    """Gives the normal draws of step 0 (the start) and of every later step."""
+    """Gives the normal draws of step 0 (the start) and of every later step; part k of step i is step i + k PART."""
 
     def normal(self, step: int, like: Tensor) -> Tensor:
         """Standard normal values of the shape, dtype and device of `like`."""

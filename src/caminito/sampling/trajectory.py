@@ -7,6 +7,7 @@ came with, every step is checked for finite values, and noise is a function of (
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -17,8 +18,8 @@ from caminito._errors import ConditionError, ConfigError, NonFiniteError, ShapeE
 from caminito.denoiser import Condition, Denoiser
 from caminito.process import grid as grids
 from caminito.process.base import Time
-from caminito.sampling.noise import NoiseSource, PerSample
-from caminito.sampling.solvers import DPMpp2M, Solver, solver_named
+from caminito.sampling.noise import PART, NoiseSource, PerSample
+from caminito.sampling.solvers import DPMpp2M, Draw, Solver, solver_named
 
 __all__ = ["Frame", "sample", "start", "trajectory"]
 
@@ -90,16 +91,20 @@ def trajectory(
     yield Frame(0, float(times[0]), x, x)
     for i, (t, s) in enumerate(itertools.pairwise(times), start=1):
         with torch.no_grad():
-            like = x
-            step = rule.step(bound, process, x, t, s, state, lambda i=i, like=like: source.normal(i, like))  # type: ignore[misc]
+            step = rule.step(bound, process, x, t, s, state, _draw(source, i, x))
             x, state = step.x, step.state
-            if not bool(torch.isfinite(x).all()):
+            if not math.isfinite(float(x.sum())) and not bool(torch.isfinite(x).all()):
                 bad = int((~torch.isfinite(x)).sum())
                 raise NonFiniteError(
                     f"step {i} of {len(times) - 1} (t = {float(t):g} to {float(s):g}) gave {bad} of {x.numel()} values "
                     f"that are not finite, with {rule}. Check the denoiser there, or use more steps."
                 )
         yield Frame(i, float(s), x, step.x0)
+
+
+def _draw(source: NoiseSource, step: int, like: Tensor) -> Draw:
+    """The draws of one step, by part."""
+    return lambda part=0: source.normal(step + part * PART, like)
 
 
 def start(denoiser: Denoiser, like: Tensor, t: Time, noise: NoiseSource) -> Tensor:

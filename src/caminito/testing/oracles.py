@@ -20,7 +20,8 @@ from torch import Tensor
 from caminito.denoiser import Denoiser
 from caminito.process import Chain, Process
 from caminito.process.base import Time
-from caminito.sampling import Solver, trajectory
+from caminito.sampling import Solver, solver_named, trajectory
+from caminito.sampling.noise import PART
 
 __all__ = ["Moments", "UnitNoise", "conditional", "ddim_factor", "flow_map", "joint", "propagate"]
 
@@ -136,7 +137,7 @@ def propagate(
 
     Notes
     -----
-    No sampling: one walk from 1 + d (1 + n) rows, n the number of steps. Accurate to rounding.
+    No sampling: one walk from 1 + d (1 + n) rows, n the number of draws. Accurate to rounding.
     """
     if denoiser.event_shape is None:
         raise ValueError("propagate: expected a denoiser with a known event shape, got None.")
@@ -145,7 +146,8 @@ def propagate(
     m = _flat(prior.mean if mean is None else mean, size)
     c = torch.as_tensor(prior.std**2 if cov is None else cov, dtype=torch.float64)
     c = c if tuple(c.shape) == (size, size) and size > 1 else torch.diag(_flat(c, size))
-    rows = [(0, 0)] * (1 + size) + [(i, j) for i in range(1, steps + 1) for j in range(size)]
+    draws = [i + part * PART for part in range(solver_named(solver).draws) for i in range(1, steps + 1)]
+    rows = [(0, 0)] * (1 + size) + [(i, j) for i in draws for j in range(size)]
     x = m.repeat(len(rows), 1)
     x[1 : 1 + size] += torch.eye(size, dtype=torch.float64)
     last = x.reshape(len(rows), *denoiser.event_shape)

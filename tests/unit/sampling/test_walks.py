@@ -197,7 +197,7 @@ ONE = GaussianDenoiser(torch.zeros(2), 1.0, EDM())
         (lambda: sample(ONE, 3, steps=0), GridError, [">= 1", "got 0"]),
         (lambda: sample(ONE, 3, batch_size=0), ConfigError, [">= 1", "got 0"]),
         (lambda: sample(ONE, 3, grid="karas"), ConfigError, ["karras", "'karas'"]),
-        (lambda: sample(ONE, 3, solver="euler"), ConfigError, ["ddim", "'euler'"]),
+        (lambda: sample(ONE, 3, solver="eular"), ConfigError, ["ddim", "'eular'"]),
         (lambda: sample(ONE, 3, grid=torch.tensor([0.0, 1.0])), GridError, ["falling", "0, 1"]),
         (lambda: list(trajectory(ONE, torch.zeros(1, 2), torch.tensor([2.0, 0.0]))), GridError, ["[0, 1]", "2"]),
     ],

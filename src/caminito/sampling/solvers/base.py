@@ -1,0 +1,198 @@
+"""What a solver is, and the numbers of one step that every solver is made of.
+
+All rules can be written with the noise that the prediction D = E[x0 | x_t] leaves, e = (x_t - alpha_t D) / sigma_t, and
+
+    k = sign(a) sigma_s / sigma_t    with a the scale of the transition s -> t (a chain may turn the sign),
+    lambda = log(|alpha| / sigma),   h = lambda_s - lambda_t,
+
+and all begin with the first-order step in data prediction, which needs no division by alpha:
+
+    x_s = k x_t + (alpha_s - k alpha_t) D.
+
+A solver is an immutable value. `init` turns a grid into numbers once; `step` then only moves tensors, returns what it
+remembers as `state`, and is given its noise.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from caminito._errors import ConfigError
+from caminito.denoiser import Denoiser
+from caminito.process import Process
+
+__all__ = ["Draw", "Leg", "Solver", "Step", "Walk", "combine", "legs", "with_noise"]
+
+Draw = Callable[..., Tensor]
+
+NO_GAP = 1e-9  # of log(alpha / sigma): what rounding leaves of a step without noise
+
+
+class Step(NamedTuple):
+    """x_s, the x0 predicted on the way, and what the solver remembers."""
+
+    x: Tensor
+    x0: Tensor
+    state: Any
+
+
+class Solver(ABC):
+    """One reverse rule.
+
+    Attributes
+    ----------
+    order : int
+        The global error (of mean and variance, for stochastic rules) falls at least with this power of the largest
+        step; a claim that tests measure.
+    evals : int
+        Denoiser calls per step (the last step of a two-call solver needs one).
+    """
+
+    @property
+    def order(self) -> int:
+        """Order of the global error."""
+        raise NotImplementedError
+
+    @property
+    def evals(self) -> int:
+        """Denoiser calls per step."""
+        return 1
+
+    def calls(self, process: Process, grid: Tensor) -> int:
+        """Denoiser calls along a grid that ends before the data (the last step to them may need fewer)."""
+        return self.evals * (len(grid) - 1)
+
+    @property
+    def draws(self) -> int:
+        """Largest number of parts of the noise that a step asks for."""
+        return 1
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether steps draw noise."""
+        return False
+
+    def init(self, process: Process, grid: Tensor) -> Any:
+        """State before the first step of a walk along `grid`."""
+        return None
+
+    @abstractmethod
+    def step(self, denoise: Denoiser, process: Process, x: Tensor, t: Tensor, s: Tensor, state: Any, eps: Draw) -> Step:
+        """Go from x at time t to time s < t.
+
+        Parameters
+        ----------
+        denoise : Denoiser
+            With its conditions already given: denoise(x, t) is D.
+        process : Process
+        x : tensor, shape (B, *event)
+        t, s : float64 scalars
+        state : what `init` or the previous step returned
+        eps : (part=0) -> Tensor
+            A standard normal draw of the shape of x, the same at each call of one part within a step.
+        """
+
+
+class Leg(NamedTuple):
+    """The numbers of one step of a grid, from t to s.
+
+    Attributes
+    ----------
+    alpha, sigma, alpha_s, sigma_s : float
+        Of the marginals at t and at s.
+    sign, sign_s : float
+        Those of alpha; where there is no signal, the one that the transitions carry there.
+    carry : float
+        k; 0 where x_t has no noise to pass on (first steps of some chains).
+    lam, lam_s : float
+        log(|alpha| / sigma) at t (-inf without signal) and at s (inf without noise).
+    """
+
+    alpha: float
+    sigma: float
+    alpha_s: float
+    sigma_s: float
+    sign: float
+    sign_s: float
+    carry: float
+    lam: float
+    lam_s: float
+
+    @property
+    def h(self) -> float:
+        """lambda_s - lambda_t; 0 between two levels without signal, or two without noise."""
+        return 0.0 if self.lam == self.lam_s else self.lam_s - self.lam
+
+    @property
+    def gain(self) -> float:
+        """alpha_s - k alpha_t, the weight of D in the first-order step."""
+        return self.alpha_s - self.carry * self.alpha
+
+
+def legs(process: Process, grid: Tensor) -> list[Leg]:
+    """The numbers of every step of a grid of n + 1 times."""
+    alpha, sigma = (c.tolist() for c in process.kernel(grid))
+    lam = (process.logsnr(grid) / 2).tolist()
+    turns = torch.where(process.transition(grid[1:], grid[:-1]).scale < 0, -1.0, 1.0).tolist()
+    signs = [math.copysign(1.0, alpha[-1])]
+    for turn in reversed(turns):
+        signs.append(signs[-1] * turn)
+    signs.reverse()
+    return [
+        Leg(
+            *(alpha[i], sigma[i], alpha[i + 1], sigma[i + 1]),
+            *(signs[i], signs[i + 1], turns[i] * sigma[i + 1] / sigma[i] if sigma[i] else 0.0, lam[i], lam[i + 1]),
+        )
+        for i in range(len(turns))
+    ]
+
+
+class Walk(NamedTuple):
+    """Where a solver is: the rows it made of the steps, the number of the next, and what it remembers."""
+
+    rows: tuple[Any, ...]
+    i: int = 0
+    memory: tuple[Tensor, ...] = ()
+
+    @property
+    def row(self) -> Any:
+        """The row of the next step."""
+        return self.rows[self.i]
+
+    def on(self, memory: tuple[Tensor, ...] = ()) -> Walk:
+        """After this step."""
+        return Walk(self.rows, self.i + 1, memory)
+
+
+def combine(x: Tensor, scale: float, *terms: tuple[float, Tensor]) -> Tensor:
+    """scale x + sum of c y over the pairs (c, y), in the dtype of x."""
+    out = x * scale
+    for factor, y in terms:
+        if factor:
+            out.add_(y, alpha=factor)
+    return out
+
+
+def with_noise(moved: Tensor, var: float, spread: float, denoise: Denoiser, x: Tensor, t: Tensor, eps: Draw) -> Tensor:
+    """moved + sqrt(var + spread Var[x0 | x_t]) z.
+
+    Raises
+    ------
+    ConfigError
+        If the variance is wanted and the denoiser does not know it.
+    """
+    if spread:
+        known = denoise.var(x, t)
+        if known is None:
+            raise ConfigError(
+                "variance='posterior' needs Var[x0 | x_t], and this denoiser knows only its mean. Wrap it with "
+                "fit_residual_variance, or use 'small' or 'large'."
+            )
+        return moved + torch.sqrt(var + spread * known).to(moved.dtype) * eps()
+    return moved.add_(eps(), alpha=math.sqrt(var)) if var else moved
