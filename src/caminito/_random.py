@@ -38,6 +38,9 @@ class Stream(IntEnum):
     LABEL = 8
     WEIGHTS = 9
     SPLIT = 10
+    BOUND = 11
+    DEQUANTISE = 12
+    CALIBRATION = 13
 
 
 def _generator(seed: int, stream: int, step: int, block: int) -> np.random.Generator:

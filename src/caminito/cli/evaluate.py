@@ -11,7 +11,7 @@ from rich.table import Table
 
 from caminito._errors import DataError, Memorisation
 from caminito.cli.console import counted, number, out, section
-from caminito.cli.options import RunPath, at_least, source_of_run
+from caminito.cli.options import DataIfMoved, RunPath, at_least, source_of_run
 
 if TYPE_CHECKING:
     from caminito.data import Source
@@ -46,10 +46,7 @@ _SHORT = {
 
 def evaluate(
     run: RunPath,
-    data: Annotated[
-        str | None,
-        typer.Argument(metavar="[DATA]", help="The data it was trained on, if they were moved.", show_default=False),
-    ] = None,
+    data: DataIfMoved = None,
     count: Annotated[int | None, typer.Option("-n", "--count", metavar="N", help="How many samples to judge.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", metavar="S", help="Steps of the solver.")] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="K", help="Seed of the samples.")] = 1,
@@ -115,11 +112,12 @@ def measured(
             Memorisation,
             stacklevel=2,
         )
+    _, grid = model.solver_and_grid(steps)
     metrics = {
         "n_samples": wanted,
         "n_held_out": len(held),
         "n_train": len(train),
-        "steps": model._steps(steps),
+        "steps": len(grid) - 1,
         "seed": seed,
         "trained_steps": model.n_steps_,
         "version": caminito.__version__,

@@ -6,7 +6,7 @@ import shlex
 import statistics
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -16,14 +16,14 @@ from caminito.cli.options import (
     Classes,
     ConfigFile,
     Data,
+    MaxPixels,
     Minutes,
     Resize,
     Seed,
     Set,
     Steps,
     config_of,
-    size_of,
-    source_of,
+    opened,
     understood,
 )
 
@@ -45,6 +45,7 @@ def inspect(
     set_: Set = None,
     seed: Seed = None,
     resize: Resize = None,
+    max_pixels: MaxPixels = None,
     classes: Classes = True,
     write: Annotated[
         Path | None,
@@ -53,13 +54,10 @@ def inspect(
 ) -> None:
     """See what DATA hold, what would be trained, how long."""
     options = config_of(config, set_, minutes=minutes, steps=steps, seed=seed)
-    size = size_of(resize)
-    source = source_of(data, size)
+    source, reading = opened(data, resize=resize, max_pixels=max_pixels, classes=classes)
     from caminito._files import write_atomic
-    from caminito.estimators.reading import Reading
     from caminito.estimators.run import config_text
 
-    reading = Reading.of(source, classes=classes, resize=size)
     section("Understood")
     out.print(facts_table(understood(source, reading)))
     reading.check(options, source)
@@ -74,31 +72,23 @@ def inspect(
     shown = Text(text.split("\n\n", 1)[1].rstrip())
     shown.highlight_regex(r"#.*", "dim")
     out.print(shown, soft_wrap=True)
-    given = _as_typed(minutes, steps, config, set_, seed, resize, classes)
+    given = _typed(
+        ("--minutes", minutes and f"{minutes:g}"), ("--steps", steps), ("--config", config), ("--seed", seed)
+    )
+    given += _typed(*(("--set", assignment) for assignment in set_ or ()))
     if write is not None:
         write_atomic(write, text.encode())
         out.print(f"saved as {write}", style="dim", soft_wrap=True)
-        given = ["--config", str(write), *_as_typed(None, None, None, None, None, resize, classes)]
+        given = _typed(("--config", write))
+    given += _typed(("--resize", resize), ("--max-pixels", max_pixels)) + ([] if classes else ["--no-classes"])
     section("Next")
     out.print("  " + shlex.join(["caminito", "train", data, *given]), soft_wrap=True)
     out.print()
 
 
-def _as_typed(
-    minutes: float | None,
-    steps: int | None,
-    config: Path | None,
-    set_: list[str] | None,
-    seed: int | None,
-    resize: str | None,
-    classes: bool,
-) -> list[str]:
-    """The flags that give `train` the same options."""
-    flags = {"--minutes": minutes and f"{minutes:g}", "--steps": steps, "--config": config, "--seed": seed}
-    words = [word for name, value in flags.items() if value is not None for word in (name, str(value))]
-    words += [word for assignment in set_ or () for word in ("--set", assignment)]
-    words += [] if resize is None else ["--resize", resize]
-    return words if classes else [*words, "--no-classes"]
+def _typed(*flags: tuple[str, Any]) -> list[str]:
+    """The words of those flags that have a value."""
+    return [word for name, value in flags if value is not None for word in (name, str(value))]
 
 
 def _seconds_per_step(model: DiffusionModel, items: np.ndarray, labels: np.ndarray | None) -> float:

@@ -1,4 +1,4 @@
-"""What several commands read in the same way: data, sizes, options from a file and from `--set`."""
+"""What several commands read in the same way: data and how they are taken, options from a file and from `--set`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ __all__ = [
     "Classes",
     "ConfigFile",
     "Data",
+    "DataIfMoved",
+    "DataIfNew",
+    "MaxPixels",
     "Minutes",
     "Resize",
     "RunPath",
@@ -29,15 +32,22 @@ __all__ = [
     "Steps",
     "at_least",
     "config_of",
-    "size_of",
+    "opened",
     "source_of",
     "source_of_run",
     "understood",
 ]
 
-_DATA = "A folder of images, .npy, .npz, IDX files, or the word digits."
+_DATA = typer.Argument(
+    metavar="DATA", help="A folder of images, .npy, .npz, IDX files, or the word digits.", show_default=False
+)
 
-Data = Annotated[str, typer.Argument(metavar="DATA", help=_DATA, show_default=False)]
+Data = Annotated[str, _DATA]
+DataIfNew = Annotated[str | None, _DATA]
+DataIfMoved = Annotated[
+    str | None,
+    typer.Argument(metavar="[DATA]", help="The data it was trained on, if they were moved.", show_default=False),
+]
 RunPath = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run directory, such as runs/digits.", show_default=False)
 ]
@@ -50,6 +60,10 @@ Set = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="K", help="Seed of everything random.")]
 Resize = Annotated[str | None, typer.Option("--resize", metavar="HxW", help="Bring images to one size: 64 or 48x64.")]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option("--max-pixels", metavar="N", help="Skip image files of more pixels; 64 million unless given."),
+]
 Classes = Annotated[bool, typer.Option("--classes/--no-classes", help="Condition on the labels, where there are any.")]
 
 
@@ -64,22 +78,6 @@ def at_least(least: int, **given: int | None) -> None:
         if value is not None and value < least:
             flag = "-n" if name == "n" else "--" + name.replace("_", "-")
             raise ConfigError(f"{flag}: expected a whole number of at least {least}, got {value}.")
-
-
-def size_of(text: str | None) -> tuple[int, int] | None:
-    """(height, width) of "64" or "48x64".
-
-    Raises
-    ------
-    ConfigError
-        For anything else.
-    """
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d+)(?:[x,](\d+))?", text.strip().lower())
-    if found is None or int(found[1]) < 1 or int(found[2] or 1) < 1:
-        raise ConfigError(f"--resize: expected a side such as 64, or height x width such as 48x64, got {text!r}.")
-    return int(found[1]), int(found[2] or found[1])
 
 
 def config_of(
@@ -112,12 +110,32 @@ def config_of(
     return parse_config(updated(options, assignments or []) | {k: v for k, v in flags.items() if v is not None})
 
 
-def source_of(data: str, resize: tuple[int, int] | None = None) -> Source:
-    """The data at a path, with a bar while they are read."""
+def opened(data: str, *, resize: str | None, max_pixels: int | None, classes: bool) -> tuple[Source, Reading]:
+    """The data at a path, and how they are taken.
+
+    Raises
+    ------
+    ConfigError
+        If `resize` or `max_pixels` is impossible.
+    DataError
+        If there is nothing to learn from.
+    """
+    at_least(1, max_pixels=max_pixels)
+    size = _size_of(resize)
+    from caminito.data import MAX_PIXELS
+    from caminito.estimators.reading import Reading
+
+    most = MAX_PIXELS if max_pixels is None else max_pixels
+    source = source_of(data, resize=size, max_pixels=most)
+    return source, Reading.of(source, classes=classes, resize=size, max_pixels=most)
+
+
+def source_of(data: str, **how: Any) -> Source:
+    """What `open_source` reads at a path, with a bar meanwhile."""
     from caminito.data import open_source
 
     with counted("Reading") as progress:
-        return open_source(data, resize=resize, progress=progress)
+        return open_source(data, progress=progress, **how)
 
 
 def source_of_run(run: Run, data: str | None) -> Source:
@@ -134,7 +152,7 @@ def source_of_run(run: Run, data: str | None) -> Source:
 
     path = data or str(run.facts["path"])
     try:
-        source = source_of(path, run.reading.resize)
+        source = source_of(path, resize=run.reading.resize, max_pixels=run.reading.max_pixels)
     except DataError as error:
         if data is None and not Path(path).exists():
             raise DataError(
@@ -173,6 +191,16 @@ def understood(source: Source, reading: Reading) -> list[tuple[str, str, str]]:
         rows.append(("", f"{len(source.bad) - 5} more", "all are listed in data.json"))
     rows += [("note", note, "") for note in facts["notes"]]
     return rows
+
+
+def _size_of(text: str | None) -> tuple[int, int] | None:
+    """(height, width) of "64" or "48x64"."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)(?:[x,](\d+))?", text.strip().lower())
+    if found is None or int(found[1]) < 1 or int(found[2] or 1) < 1:
+        raise ConfigError(f"--resize: expected a side such as 64, or height x width such as 48x64, got {text!r}.")
+    return int(found[1]), int(found[2] or found[1])
 
 
 def _of_kind(source: Source) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from caminito._errors import CaminitoError
 from caminito.cli.console import out
-from caminito.cli.options import RunPath, source_of_run
+from caminito.cli.options import DataIfMoved, RunPath, source_of_run
 
 if TYPE_CHECKING:
     from caminito.data import Source
@@ -22,10 +22,7 @@ __all__ = ["report"]
 
 def report(
     run: RunPath,
-    data: Annotated[
-        str | None,
-        typer.Argument(metavar="[DATA]", help="The data it was trained on, if they were moved.", show_default=False),
-    ] = None,
+    data: DataIfMoved = None,
     out_: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="RUN/report.html unless given.")] = None,
 ) -> None:
     """Write everything about RUN on one HTML page."""

@@ -59,15 +59,8 @@ def sample(
     labels = _labels(model, class_, count, seed)
     target = _default_place(run, model, count, seed, class_, steps, solver) if out_ is None else out_
     _check_target(target, model)
-    text = recipe(
-        model,
-        run.resolve().name,
-        steps=model._steps(steps),
-        solver=model._rule(model._steps(steps), rule),
-        seed=seed,
-        samples=count,
-        **{"class": class_},
-    )
+    how = {"seed": seed, "samples": count, "class": class_}
+    text = recipe(model, run.resolve().name, n_steps=steps, solver=rule, **how)
     clock = time.monotonic()
     with counted(f"Drawing {count}") as progress:
         samples = model.sample(

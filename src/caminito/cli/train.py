@@ -12,17 +12,17 @@ import typer
 from caminito._errors import ConfigError, StorageError
 from caminito.cli.console import Stop, bar, duration, err, facts_table, line, number, out, section
 from caminito.cli.options import (
-    _DATA,
     Classes,
     ConfigFile,
+    DataIfNew,
+    MaxPixels,
     Minutes,
     Resize,
     Seed,
     Set,
     Steps,
     config_of,
-    size_of,
-    source_of,
+    opened,
     source_of_run,
     understood,
 )
@@ -36,7 +36,7 @@ __all__ = ["train"]
 
 
 def train(
-    data: Annotated[str | None, typer.Argument(metavar="DATA", help=_DATA, show_default=False)] = None,
+    data: DataIfNew = None,
     out_: Annotated[
         Path | None, typer.Option("--out", metavar="RUN", help="Where the run goes; runs/NAME-TIME unless given.")
     ] = None,
@@ -46,6 +46,7 @@ def train(
     set_: Set = None,
     seed: Seed = None,
     resize: Resize = None,
+    max_pixels: MaxPixels = None,
     classes: Classes = True,
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped, exactly.")
@@ -62,8 +63,11 @@ def train(
             "--steps": steps,
             "--config": config,
             "--set": set_ or None,
+            "--seed": seed,
+            "--resize": resize,
+            "--max-pixels": max_pixels,
+            "--no-classes": None if classes else True,
         }
-        given |= {"--seed": seed, "--resize": resize, "--no-classes": None if classes else True}
         if named := [name for name, value in given.items() if value is not None]:
             raise ConfigError(
                 f"--resume goes on with a run as it was started and takes no other options, got {', '.join(named)}. "
@@ -74,16 +78,13 @@ def train(
     if data is None:
         raise ConfigError("train: expected DATA, got nothing. Give a folder of images, a file, or the word digits.")
     options = config_of(config, set_, minutes=minutes, steps=steps, seed=seed)
-    size = size_of(resize)
     if out_ is not None and out_.exists() and (not out_.is_dir() or any(out_.iterdir())):
         from caminito.estimators.run import refuse_occupied
 
         refuse_occupied(out_)
-    source = source_of(data, size)
-    from caminito.estimators.reading import Reading
+    source, reading = opened(data, resize=resize, max_pixels=max_pixels, classes=classes)
     from caminito.estimators.run import Run
 
-    reading = Reading.of(source, classes=classes, resize=size)
     run = Run.create(out_ or _place(data), options, source, reading)
     _train(run, source, resume=False)
 

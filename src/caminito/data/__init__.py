@@ -8,10 +8,11 @@ from caminito.data.array import ArrayCodec
 from caminito.data.codec import Codec, codec_from_dict
 from caminito.data.datasets import TOYS, checkerboard, eight_gaussians, load_digits, spiral, swiss_roll
 from caminito.data.image import ImageCodec
-from caminito.data.source import Source, describe_source, open_source
+from caminito.data.source import MAX_PIXELS, Source, describe_source, open_source
 from caminito.data.split import holdout
 
 __all__ = [
+    "MAX_PIXELS",
     "TOYS",
     "ArrayCodec",
     "Codec",

@@ -168,7 +168,7 @@ def _attempt(work: Callable[..., Any], path: Path, *rest: Any) -> Any:
     except UnidentifiedImageError:
         return "empty file" if path.stat().st_size == 0 else "not an image, whatever its name says"
     except Image.DecompressionBombError:
-        return "more pixels than the decoder accepts, whatever max_pixels says"
+        return "more pixels than the decoder accepts, whatever --max-pixels (max_pixels) says"
     except Exception as error:  # a damaged file can make a decoder raise anything; the file is listed, not hidden
         return f"damaged or cut ({str(error) or type(error).__name__})"
 
@@ -180,7 +180,10 @@ def _header(path: Path, max_pixels: int) -> _Header | str:
         width, height = image.size
         if width * height > max_pixels:
             pixels = width * height
-            return f"{height}x{width} = {pixels} pixels, more than the {max_pixels} allowed (max_pixels); not decoded"
+            return (
+                f"{height}x{width} = {pixels} pixels, more than the {max_pixels} allowed; not decoded. "
+                f"Pass --max-pixels {pixels} (in Python max_pixels={pixels}) to read it"
+            )
         orientation = 1 if image.format == "TIFF" else _orientation(image)  # Pillow turns TIFF by itself
         mode = image.mode
         return _Header(

@@ -32,7 +32,10 @@ from caminito.data._folder import IMAGE_SUFFIXES, Color, read_folder
 from caminito.data._resize import fit_array, target_size
 from caminito.data.datasets import load_digits
 
-__all__ = ["Source", "describe_source", "open_source"]
+__all__ = ["MAX_PIXELS", "Source", "describe_source", "open_source"]
+
+MAX_PIXELS = 64_000_000
+"""Pixels of the largest image file that `open_source` decodes unless told otherwise."""
 
 _READS = "the word digits, a folder of images, .npy, .npz, or IDX files (.gz too)"
 
@@ -77,7 +80,7 @@ def open_source(
     path: str | Path,
     *,
     resize: int | tuple[int, int] | None = None,
-    max_pixels: int = 64_000_000,
+    max_pixels: int = MAX_PIXELS,
     max_bytes: int = 8 * 2**30,
     max_bad: float = 0.01,
     color: Color = "auto",

@@ -6,7 +6,9 @@ makes noise of the tensors, a network learns E[x0 | x_t], and a solver walks bac
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -30,7 +32,7 @@ from caminito.estimators.frames import Container
 from caminito.estimators.schema import parse_config, parse_training
 from caminito.process import EDM, Process, process_from_dict
 from caminito.process import grid as grids
-from caminito.sampling import Ancestral, DPMpp2M, Solver, log_prob, sample, solver_named
+from caminito.sampling import Ancestral, DPMpp2M, PerSample, Solver, log_prob, sample, solver_named, start, trajectory
 from caminito.training import (
     Progress,
     TrainingConfig,
@@ -402,21 +404,14 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         -------
         array or DataFrame, shape (n_samples, ...), dtype and range of the training array
         """
-        check_is_fitted(self, "denoiser_")
-        if isinstance(n_samples, bool) or int(n_samples) != n_samples or n_samples < 1:
-            raise ConfigError(f"n_samples: expected a whole number >= 1, got {n_samples!r}.")
-        steps = self._steps(n_steps)
-        if steps < 1:
-            raise ConfigError(f"n_steps: expected a whole number >= 1, got {steps}.")
-        seed = seed_from(self.random_state if random_state is None else random_state)
-        cond = self._condition_rows(condition, int(n_samples), seed, first)
-        rule = self._rule(steps, solver)
+        rule, grid = self.solver_and_grid(n_steps, solver)
+        shape, cond, seed = self._asked(n_samples, condition, random_state, first)
         with self._averaged():
             x = sample(
-                self._walked(rule),
-                (int(n_samples), *self.event_shape_),
+                self._walked(),
+                shape,
                 solver=rule,
-                grid=self._grid(steps),
+                grid=grid,
                 cond=cond,
                 seed=seed,
                 first=first,
@@ -424,7 +419,62 @@ class DiffusionModel(DensityMixin, BaseEstimator):
                 device=self._device(),
                 progress=progress,
             )
-        return self.container_.restore(self.codec_.decode(x.cpu()))
+        return self._items(x)
+
+    def walk(
+        self,
+        n_samples: int = 1,
+        *,
+        condition: Mapping[str, ArrayLike] | ArrayLike | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        n_steps: int | None = None,
+        solver: str | Mapping[str, Any] | Solver | None = None,
+    ) -> Iterator[tuple[float, Any]]:
+        """The way of samples from noise to data.
+
+        Parameters
+        ----------
+        n_samples, condition, random_state, n_steps, solver
+            As for `sample`, whose samples the walk ends at. All are walked at once.
+
+        Yields
+        ------
+        t : float
+            Each time of the grid, from noise down to 0.
+        items : array or DataFrame, shape (n_samples, ...)
+            x_t / sqrt(alpha^2 + sigma^2), so that noise and data have one scale, as items like those of X.
+        """
+        rule, grid = self.solver_and_grid(n_steps, solver)
+        shape, cond, seed = self._asked(n_samples, condition, random_state, first=0)
+        denoiser, noise = self._walked(), PerSample(seed)
+        x = start(denoiser, torch.empty(shape, device=self._device()), grid[0], noise)
+        frames = trajectory(denoiser, x, grid, rule, cond=cond, noise=noise)
+        for _ in grid:
+            with self._averaged():  # for one step: what the caller does between two may be training
+                frame = next(frames)
+            yield frame.t, self._items(frame.x / math.hypot(*self.process_.kernel(frame.t)))
+
+    def solver_and_grid(
+        self, n_steps: int | None = None, solver: str | Mapping[str, Any] | Solver | None = None
+    ) -> tuple[Solver, Tensor]:
+        """What `sample` walks with: the solver, and the n_steps + 1 times it visits.
+
+        Parameters
+        ----------
+        n_steps : int, optional
+            That of the model unless given, else 48; a chain has no more than its own.
+        solver : optional
+            That of the model unless given, else the one that suits its kind of data.
+        """
+        check_is_fitted(self, "denoiser_")
+        steps = (self.n_steps or 48) if n_steps is None else n_steps
+        if steps < 1:
+            raise ConfigError(f"n_steps: expected a whole number >= 1, got {steps}.")
+        grid = self._grid(steps)
+        chosen = self.solver if solver is None else solver
+        if chosen == "auto":
+            chosen = Ancestral("large") if len(self.event_shape_) > 1 and len(grid) > 32 else DPMpp2M()
+        return solver_named(chosen), grid
 
     def score_samples(self, X: ArrayLike, *, n_steps: int = 48) -> np.ndarray:
         """Log-density of each item, in nats and data units, through the probability-flow ODE.
@@ -483,13 +533,6 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         if self.solver != "auto":
             solver_named(self.solver)
 
-    def _rule(self, steps: int, solver: str | Mapping[str, Any] | Solver | None = None) -> Solver:
-        """The solver asked for, else that of the model, else the one that suits its kind of data."""
-        chosen = self.solver if solver is None else solver
-        if chosen != "auto":
-            return solver_named(chosen)
-        return Ancestral("large") if len(self.event_shape_) > 1 and steps >= 32 else DPMpp2M()
-
     def _new_codec(self) -> Codec:
         return ArrayCodec(self.channel_axis)  # type: ignore[arg-type]
 
@@ -516,30 +559,32 @@ class DiffusionModel(DensityMixin, BaseEstimator):
             return grids.trailing(self.process_, min(steps, int(self.process_.t_max)))
         return grids.karras(self.process_, steps, **self._range())
 
-    def _steps(self, asked: int | None = None) -> int:
-        """Steps of the solver: those asked for, else those of the model, else 48."""
-        if asked is not None:
-            return asked
-        return self.n_steps or 48
-
     def _rows_at_once(self) -> int:
         return max(1, min(4096, 2**20 // int(np.prod(self.event_shape_))))
 
-    def _walked(self, rule: Solver) -> NetworkDenoiser | ResidualVariance:
+    def _walked(self) -> NetworkDenoiser | ResidualVariance:
         return self.denoiser_ if self.residual_variance_ is None else self.residual_variance_
 
-    def _condition_rows(self, condition: Any, n: int, seed: int, first: int) -> dict[str, Tensor] | None:
+    def _asked(
+        self, n_samples: int, condition: Any, random_state: int | np.random.RandomState | None, first: int
+    ) -> tuple[tuple[int, ...], Condition, int]:
+        """Shape, conditions and seed of the samples asked for."""
+        if isinstance(n_samples, bool) or int(n_samples) != n_samples or n_samples < 1:
+            raise ConfigError(f"n_samples: expected a whole number >= 1, got {n_samples!r}.")
+        n, seed = int(n_samples), seed_from(self.random_state if random_state is None else random_state)
         if condition is None:
             rows = self.conditions_.draw(n, seed, first)
         else:
-            named = condition if isinstance(condition, Mapping) else {"y": condition}
-            rows = self.conditions_.encode(named, n)
-        return {name: value.to(self._device()) for name, value in rows.items()} or None
+            rows = self.conditions_.encode(condition if isinstance(condition, Mapping) else {"y": condition}, n)
+        cond = {name: value.to(self._device()) for name, value in rows.items()} or None
+        return (n, *self.event_shape_), cond, seed
 
-    def _averaged(self) -> Any:
+    def _items(self, x: Tensor) -> Any:
+        """Encoded events as items like those of X."""
+        return self.container_.restore(self.codec_.decode(x.cpu()))
+
+    def _averaged(self) -> contextlib.AbstractContextManager[Any]:
         """The averaged weights in place while the block lasts, if training is under way."""
-        import contextlib
-
         state = getattr(self, "_state", None)
         return contextlib.nullcontext() if state is None else averaged(state)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 import caminito
 from caminito import plot
 from caminito.data import ImageCodec
 from caminito.estimators.model import DiffusionModel
-from caminito.sampling import PerSample, Solver, name_of, start, trajectory
+from caminito.sampling import Solver, name_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,8 +49,8 @@ def picture(model: DiffusionModel, samples: Any, columns: int | None = None) -> 
     return None
 
 
-def preview(model: DiffusionModel) -> tuple[np.ndarray | Figure | None, dict[str, str]]:
-    """A picture of samples from noise that is always the same, and its recipe; few classes have a row each."""
+def preview(model: DiffusionModel) -> tuple[np.ndarray | Figure | None, dict[str, Any]]:
+    """A picture of samples from noise that is always the same, their seed and number; few classes have a row each."""
     size = int(np.prod(model.event_shape_))
     classes = getattr(model, "classes_", None)
     condition, columns = None, None
@@ -64,37 +63,26 @@ def preview(model: DiffusionModel) -> tuple[np.ndarray | Figure | None, dict[str
             count = columns * len(classes)
             condition = np.repeat(classes, columns)
     samples = model.sample(count, condition=condition, random_state=0)
-    return picture(model, samples, columns), {"seed": "0", "samples": str(count)}
+    return picture(model, samples, columns), {"seed": 0, "samples": count}
 
 
 def film(model: DiffusionModel, count: int, random_state: int = 0) -> tuple[np.ndarray, list[float]]:
-    """The way of the first `count` samples from noise to data: items (steps + 1, count, ...), and the times.
-
-    What lies between is shown as x_t / sqrt(alpha^2 + sigma^2), so that noise and data have one scale.
-    """
-    grid, rule = model._grid(model._steps()), model._rule(model._steps())
-    cond = model._condition_rows(None, count, random_state, 0)
-    noise = PerSample(random_state)
-    frames, times = [], []
-    with model._averaged():
-        walked = model._walked(rule)
-        like = torch.empty((count, *model.event_shape_), device=model._device())
-        x = start(walked, like, grid[0], noise)
-        for frame in trajectory(walked, x, grid, rule, cond=cond, noise=noise):
-            alpha, sigma = (float(c) for c in model.process_.kernel(frame.t))
-            frames.append(model.codec_.decode(frame.x.cpu() / float(np.hypot(alpha, sigma))))
-            times.append(frame.t)
-    return np.stack(frames), times
+    """The way of the first `count` samples from noise to data: items (steps + 1, count, ...), and the times."""
+    times, frames = zip(*model.walk(count, random_state=random_state))
+    return np.stack(frames), list(times)
 
 
-def recipe(model: DiffusionModel, run: str, *, steps: int, solver: Solver, **rest: Any) -> dict[str, str]:
+def recipe(
+    model: DiffusionModel, run: str, *, n_steps: int | None = None, solver: Solver | None = None, **rest: Any
+) -> dict[str, str]:
     """What it takes to draw the samples again, as text for a PNG file."""
+    rule, grid = model.solver_and_grid(n_steps, solver)
     facts = {
         "software": f"caminito {caminito.__version__}",
         "run": run,
         "trained_steps": model.n_steps_,
-        "steps": steps,
-        "solver": name_of(solver),
+        "steps": len(grid) - 1,
+        "solver": name_of(rule),
         **rest,
     }
     return {name: str(value) for name, value in facts.items() if value is not None}

@@ -16,7 +16,7 @@ import torch
 
 from caminito import nn as networks
 from caminito._errors import ConfigError
-from caminito.data import Source
+from caminito.data import MAX_PIXELS, Source
 from caminito.estimators.image import ImageDiffusion
 from caminito.estimators.model import DiffusionModel
 from caminito.estimators.schema import ModelConfig
@@ -39,6 +39,7 @@ class Reading:
     classes : bool
         Whether the model is conditioned on the labels.
     resize : (height, width) or None
+    max_pixels : int
         As given to `open_source`.
     """
 
@@ -46,9 +47,17 @@ class Reading:
     channel_axis: int | None = None
     classes: bool = False
     resize: tuple[int, int] | None = None
+    max_pixels: int = MAX_PIXELS
 
     @classmethod
-    def of(cls, source: Source, *, classes: bool = True, resize: tuple[int, int] | None = None) -> Reading:
+    def of(
+        cls,
+        source: Source,
+        *,
+        classes: bool = True,
+        resize: tuple[int, int] | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> Reading:
         """What suits a source; labels are used when there are at least two classes and `classes` is true."""
         items = source.items
         images = source.kind in ("digits", "folder", "idx") or _like_images(items)
@@ -56,7 +65,7 @@ class Reading:
         if not images and items.ndim >= 4:
             axis = -1 if items.shape[-1] <= 4 else 1
         labelled = source.labels is not None and len(source.classes or ()) > 1
-        return cls(images, axis, classes and labelled, resize)
+        return cls(images, axis, classes and labelled, resize, max_pixels)
 
     def words(self, item_shape: Sequence[int]) -> tuple[str, str]:
         """What items of a shape are taken for, and their size: ("images", "8 x 8"), ("rows", "4 numbers")."""
@@ -128,7 +137,7 @@ class Reading:
     def from_dict(cls, facts: Mapping[str, Any]) -> Reading:
         """What `to_dict` described."""
         resize = facts["resize"]
-        return cls(facts["images"], facts["channel_axis"], facts["classes"], resize and (resize[0], resize[1]))
+        return cls(**{**facts, "resize": resize and (resize[0], resize[1])})
 
 
 def _like_images(items: np.ndarray) -> bool:

@@ -363,13 +363,7 @@ class _Recorder:
         drawn, facts = preview(self._model)
         if drawn is None:
             return
-        text = recipe(
-            self._model,
-            self._run.name,
-            steps=self._model._steps(),
-            solver=self._model._rule(self._model._steps()),
-            **facts,
-        )
+        text = recipe(self._model, self._run.name, **facts)
         write_atomic(self._run.path / "samples" / f"{name}.png", plot.png_bytes(drawn, text))
         self._run.events.append("samples", step=step, file=f"samples/{name}.png")
 

@@ -9,11 +9,11 @@ Source: Vaswani et al. 2017, eq. 1.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-
-from caminito._errors import ConfigError
 
 __all__ = ["CrossAttention", "SelfAttention", "as_grid", "as_sequence"]
 
@@ -26,12 +26,7 @@ class SelfAttention(nn.Module):
     channels : int
         Channels of the sequence.
     head_size : int
-        Channels of one head; must divide `channels`.
-
-    Raises
-    ------
-    ConfigError
-        If `head_size` does not divide `channels`.
+        Channels of one head, at most: the largest divisor of `channels` that is no larger.
     """
 
     def __init__(self, channels: int, head_size: int) -> None:
@@ -60,12 +55,7 @@ class CrossAttention(nn.Module):
     token_size : int
         Size of the tokens that answer.
     head_size : int
-        Channels of one head; must divide `channels`.
-
-    Raises
-    ------
-    ConfigError
-        If `head_size` does not divide `channels`.
+        Channels of one head, at most: the largest divisor of `channels` that is no larger.
     """
 
     def __init__(self, channels: int, token_size: int, head_size: int) -> None:
@@ -110,12 +100,8 @@ def as_grid(sequence: Tensor, like: Tensor) -> Tensor:
 
 
 def _heads(channels: int, head_size: int) -> int:
-    """Number of heads."""
-    if head_size < 1 or channels % head_size:
-        raise ConfigError(
-            f"head_size: expected a divisor of the {channels} channels of the attention, got {head_size}."
-        )
-    return channels // head_size
+    """The least number of heads that share the channels equally and have at most `head_size` each."""
+    return next(heads for heads in range(math.ceil(channels / head_size), channels + 1) if channels % heads == 0)
 
 
 def _zeroed(layer: nn.Linear) -> nn.Linear:

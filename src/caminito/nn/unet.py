@@ -82,7 +82,7 @@ class UNet(nn.Module):
     attention : sequence of int
         Levels (0 is the first) whose blocks are followed by attention. If any is, the middle has attention too.
     head_size : int
-        Channels of one attention head.
+        Channels of one attention head, at most: each level takes the largest divisor of its channels that is no larger.
     patch : {1, 2, 4}
         Points per axis folded into the channels.
     conditions : mapping of str to Entry, optional
@@ -151,7 +151,8 @@ class UNet(nn.Module):
             if word not in get_args(words):
                 raise ConfigError(f"{name}: expected one of {', '.join(get_args(words))}, got {word!r}.")
         out_channels = channels if out_channels is None else out_channels
-        for name, number in (("channels", channels), ("out_channels", out_channels), ("width", width)):
+        numbers = {"channels": channels, "out_channels": out_channels, "width": width, "head_size": head_size}
+        for name, number in numbers.items():
             if number < 1:
                 raise ConfigError(f"{name}: expected a positive integer, got {number}.")
         self.options: dict[str, Any] = {

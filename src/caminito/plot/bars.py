@@ -49,8 +49,7 @@ def scores(
     """
     if not scores:
         raise DataError("scores: expected at least one, got none.")
-    fig = style.figure(7.2, 0.9 + 0.36 * len(scores))
-    axes: Any = fig.add_subplot()
+    fig, axes = style.figure(7.2, 0.9 + 0.36 * len(scores))
     for row, (name, (value, floor, *more)) in enumerate(scores.items()):
         label = _NAMES.get(name, name.replace("_", " ")) + (_ARROWS.get(more[1], "") if len(more) > 1 else "")
         low, high = min(0.0, value, floor), max(value, floor, 0.0)
@@ -98,8 +97,7 @@ def time_spent(seconds: Mapping[str, float], *, title: str = "Where the time wen
     spent = np.array(list(seconds.values()), dtype=np.float64)
     if spent.size == 0 or not np.isfinite(spent).all() or (spent < 0).any():
         raise DataError(f"seconds: expected durations >= 0, got {dict(seconds)}.")
-    fig = style.figure(7.2, 0.7 + 0.32 * len(spent))
-    axes: Any = fig.add_subplot()
+    fig, axes = style.figure(7.2, 0.7 + 0.32 * len(spent))
     rows = np.arange(len(spent))
     axes.barh(rows, spent, height=0.55, color=style.REAL, alpha=0.85)
     total = float(spent.sum()) or 1.0

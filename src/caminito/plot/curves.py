@@ -53,8 +53,7 @@ def loss_curves(
     everything = np.concatenate([losses for _, losses in pairs.values()]) if pairs else np.empty(0)
     if everything.size == 0:
         raise DataError("curves: expected at least one finite loss, got none. Draw this after the first steps.")
-    fig = style.figure(7.2, 3.6)
-    axes: Any = fig.add_subplot()
+    fig, axes = style.figure(7.2, 3.6)
     for (name, (steps, losses)), colour in zip(pairs.items(), _cycle(len(pairs))):
         noisy = len(losses) >= 60
         line = _running_mean(losses) if noisy else losses
@@ -108,8 +107,7 @@ def loss_by_level(
             f"got {levels.shape}, {losses.shape}" + ("." if labels is None else f" and {len(labels)} labels.")
         )
     order = np.argsort(levels)
-    fig = style.figure(7.2, 3.6)
-    axes: Any = fig.add_subplot()
+    fig, axes = style.figure(7.2, 3.6)
     last = len(losses) - 1
     for i, (row, shade) in enumerate(zip(losses, style.shades(len(losses)))):
         name = labels[i] if labels is not None and i in (0, last) else None
@@ -153,8 +151,7 @@ def schedule(
     ShapeError
         If the three arrays of a process differ in length.
     """
-    fig = style.figure(9.6, 3.2)
-    panels: Any = fig.subplots(1, 3)
+    fig, panels = style.figure(9.6, 3.2, 3)
     widest = 0.0
     seen: list[Values] = []
     for (name, arrays), colour in zip(processes.items(), _cycle(len(processes))):

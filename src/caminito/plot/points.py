@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,9 +48,8 @@ def scatter(
     inner = np.concatenate([sets[0], *(np.quantile(more, [0.005, 0.995], axis=0) for more in sets[1:])])
     low, high = inner.min(axis=0), inner.max(axis=0)
     room = 0.04 * max(float(np.max(high - low)), 1e-12)
-    fig = style.figure(3.7 * len(sets) + 0.2, 3.9)
-    panels: Any = np.atleast_1d(fig.subplots(1, len(sets), sharex=True, sharey=True))
-    for axes, points, name, colour in zip(panels, sets, names, (style.REAL, style.GENERATED)):
+    fig, panels = style.figure(3.7 * len(sets) + 0.2, 3.9, len(sets), sharex=True, sharey=True)
+    for axes, points, name, colour in zip(np.atleast_1d(panels), sets, names, (style.REAL, style.GENERATED)):
         axes.scatter(
             *points.T, s=_size(len(points)), color=colour, alpha=_alpha(len(points)), linewidths=0, rasterized=True
         )
@@ -137,8 +136,7 @@ def histogram1d(
     numbers = numbers[:, 0] if numbers.ndim == 2 and numbers.shape[1] == 1 else numbers
     if numbers.ndim != 1 or numbers.size == 0:
         raise ShapeError(f"samples: expected shape (n,) or (n, 1), got {np.shape(samples)}.")
-    fig = style.figure(7.2, 3.4)
-    axes: Any = fig.add_subplot()
+    fig, axes = style.figure(7.2, 3.4)
     edges = np.histogram_bin_edges(numbers, bins=_bins(numbers) if bins is None else bins)
     axes.hist(numbers, bins=edges, density=True, color=style.GENERATED, alpha=0.35, linewidth=0, label=names[0])
     if density is not None:
@@ -153,10 +151,7 @@ def histogram1d(
 
 
 def _against_time(tracks: NDArray[np.float64], clock: NDArray[np.float64], x: str, title: str) -> Figure:
-    fig = style.figure(7.6, 3.8)
-    axes: Any
-    side: Any
-    axes, side = fig.subplots(1, 2, sharey=True, width_ratios=(6, 1))
+    fig, (axes, side) = style.figure(7.6, 3.8, 2, sharey=True, width_ratios=(6, 1))
     axes.plot(clock, tracks, color=style.MUTED, linewidth=0.8, alpha=_alpha(12 * tracks.shape[1]))
     axes.plot(
         np.full(tracks.shape[1], clock[-1]),
@@ -181,8 +176,7 @@ def _against_time(tracks: NDArray[np.float64], clock: NDArray[np.float64], x: st
 
 
 def _plane(tracks: NDArray[np.float64], title: str) -> Figure:
-    fig = style.figure(4.6, 4.6)
-    axes: Any = fig.add_subplot()
+    fig, axes = style.figure(4.6, 4.6)
     axes.plot(tracks[..., 0], tracks[..., 1], color=style.MUTED, linewidth=0.7, alpha=_alpha(12 * tracks.shape[1]))
     axes.scatter(
         *tracks[0].T, s=9, facecolors="none", edgecolors=style.MUTED, linewidths=0.7, label="start: noise", zorder=3

@@ -41,13 +41,14 @@ COLOURS = (REAL, GENERATED, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _DPI = 144
 
 
-def figure(width: float, height: float) -> Figure:
-    """Empty figure of `width` x `height` inches that arranges its axes by itself."""
+def figure(width: float, height: float, panels: int = 1, **how: Any) -> tuple[Figure, Any]:
+    """Figure of `width` x `height` inches that arranges its axes by itself, and those: one, or a row of `panels`."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     room = ConstrainedLayoutEngine(w_pad=0.14, h_pad=0.09, wspace=0.02)
-    return Figure(figsize=(width, height), dpi=_DPI, layout=room, facecolor="white")
+    fig = Figure(figsize=(width, height), dpi=_DPI, layout=room, facecolor="white")
+    return fig, fig.subplots(1, panels, **how)
 
 
 def pixels(width: int, height: int) -> Figure:

@@ -1,7 +1,8 @@
 """Grids: the times that a solver visits, from t_max down to 0.
 
 A grid of n steps is a float64 tensor of n + 1 strictly falling times. The last is 0, the data, unless it is made by
-hand to stop earlier. Where a schedule never ends (log-SNR of -inf) the first time is t_max all the same.
+hand to stop earlier. `karras` and `logsnr` space sigma / alpha and begin at t_max, also where a schedule never ends
+(log-SNR of -inf); a `sigma_max` below the end of the process makes them begin at the time of that noise instead.
 
 Sources: Karras et al. 2022, eq. 5; Lu et al. 2022 (uniform log-SNR); Lin et al. 2024, table 2 (leading, trailing,
 linspace; their times are ours minus one).
@@ -45,11 +46,15 @@ def uniform(process: Process, steps: int) -> Tensor:
     return _finish(process, torch.linspace(process.t_max, 0, steps + 1, dtype=torch.float64)[:-1])
 
 
-def logsnr(process: Process, steps: int, *, sigma_min: float = SIGMA_MIN, sigma_max: float = SIGMA_MAX) -> Tensor:
-    """Equal steps in log-SNR between sigma_max and sigma_min (values of sigma / alpha), then 0."""
-    _at_least_one(steps)
-    low, high = _range(process, sigma_min, sigma_max)
-    return _from_ratio(process, torch.exp(torch.linspace(math.log(high), math.log(low), steps, dtype=torch.float64)))
+def logsnr(process: Process, steps: int, *, sigma_min: float = SIGMA_MIN, sigma_max: float | None = None) -> Tensor:
+    """Equal steps in log-SNR between sigma_max and sigma_min (values of sigma / alpha), then 0.
+
+    The first time is that of `sigma_max`, or t_max where the process ends before. Unless it is given, the levels begin
+    at 80 and the first time is t_max all the same.
+    """
+    low, high, first = _range(process, steps, sigma_min, sigma_max)
+    ratio = torch.exp(torch.linspace(math.log(high), math.log(low), steps, dtype=torch.float64))
+    return _from_ratio(process, ratio, first)
 
 
 def karras(
@@ -58,12 +63,16 @@ def karras(
     *,
     rho: float = 7.0,
     sigma_min: float = SIGMA_MIN,
-    sigma_max: float = SIGMA_MAX,
+    sigma_max: float | None = None,
 ) -> Tensor:
-    """Equal steps in (sigma / alpha)^(1 / rho) between sigma_max and sigma_min, then 0 (Karras et al. 2022, eq. 5)."""
-    _at_least_one(steps)
-    low, high = _range(process, sigma_min, sigma_max)
-    return _from_ratio(process, torch.linspace(high ** (1 / rho), low ** (1 / rho), steps, dtype=torch.float64) ** rho)
+    """Equal steps in (sigma / alpha)^(1 / rho) between sigma_max and sigma_min, then 0 (Karras et al. 2022, eq. 5).
+
+    The first time is that of `sigma_max`, or t_max where the process ends before. Unless it is given, the levels begin
+    at 80 and the first time is t_max all the same.
+    """
+    low, high, first = _range(process, steps, sigma_min, sigma_max)
+    ratio = torch.linspace(high ** (1 / rho), low ** (1 / rho), steps, dtype=torch.float64) ** rho
+    return _from_ratio(process, ratio, first)
 
 
 def trailing(process: Process, steps: int) -> Tensor:
@@ -154,32 +163,39 @@ def _chain_length(process: Process, steps: int, name: str) -> int:
     return length
 
 
-def _range(process: Process, sigma_min: float, sigma_max: float) -> tuple[float, float]:
-    """The asked range of sigma / alpha, cut at what the process reaches."""
+def _range(process: Process, steps: int, sigma_min: float, sigma_max: float | None) -> tuple[float, float, float]:
+    """The asked range of sigma / alpha, cut at what the process reaches, and the time at which it begins."""
+    _at_least_one(steps)
     end = math.exp(-float(process.logsnr(process.t_max)) / 2)
     start = math.exp(-float(process.logsnr(1)) / 2) if process.is_discrete else 0.0
-    low, high = max(sigma_min, start), min(sigma_max, end)
+    most = SIGMA_MAX if sigma_max is None else sigma_max
+    low, high = max(sigma_min, start), min(most, end)
     if not 0 < low < high:
-        raise GridError(f"grid: expected 0 < sigma_min < sigma_max <= {end:g}, got {sigma_min:g} and {sigma_max:g}.")
-    return low, high
+        raise GridError(f"grid: expected 0 < sigma_min < sigma_max <= {end:g}, got {sigma_min:g} and {most:g}.")
+    at_end = sigma_max is None or sigma_max > end * (1 - 1e-9)  # `end` is rounded
+    return low, high, process.t_max if at_end else float(process.time(-2 * math.log(high)))
 
 
-def _from_ratio(process: Process, ratio: Tensor) -> Tensor:
+def _from_ratio(process: Process, ratio: Tensor, first: float) -> Tensor:
     times = process.time(-2 * torch.log(ratio))
-    times[0] = process.t_max
+    times[0] = first
     return _finish(process, times)
 
 
 def _finish(process: Process, times: Tensor) -> Tensor:
-    """Round for a chain, spread what rounding made equal, close with 0, validate."""
+    """Round for a chain, spread what rounding made equal below the first time, close with 0, validate."""
     if process.is_discrete:
-        if len(times) > process.t_max:
-            raise GridError(f"steps: a chain of {process.t_max:g} steps cannot be walked in {len(times)}.")
         values = times.round().long().tolist()
+        first = values[0]
+        if len(values) > first:
+            raise GridError(
+                f"steps: a chain has {first} steps from t = {first} to the data and cannot be walked in {len(values)}. "
+                f"Ask for at most {first}."
+            )
         for i in range(len(values) - 1, -1, -1):  # from the data upwards: each at least one above the next
             above = values[i + 1] + 1 if i + 1 < len(values) else 1
             values[i] = max(values[i], above)
-        for i in range(len(values)):  # and from the noise downwards: none above t_max
-            values[i] = min(values[i], int(process.t_max) if i == 0 else values[i - 1] - 1)
+        for i in range(len(values)):  # and from the noise downwards: none above the first
+            values[i] = min(values[i], first if i == 0 else values[i - 1] - 1)
         times = torch.tensor(values, dtype=torch.float64)
     return validate(process, torch.cat([times, torch.zeros(1, dtype=torch.float64)]))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from caminito._errors import ConfigError, DataError, NonFiniteError, UnscaledData
 from caminito._random import Stream, normal, permutation, uniform
 from caminito.denoiser import Condition, NetworkDenoiser, rows_of
-from caminito.nn import Given
+from caminito.nn import Given, ResidualMLP, UNet
 from caminito.training.checkpoint import TrainingState
 from caminito.training.config import TrainingConfig
 from caminito.training.ema import PowerAverage
@@ -134,6 +134,7 @@ def fit_steps(
     trained = NetworkDenoiser(
         forward, denoiser.precondition, process, denoiser.event_shape or (), autocast=denoiser.autocast
     )
+    draws = _draws(network)
     before, clock, first = state.elapsed, time.monotonic(), state.step
     order = _Order(seed, len(data))
     while (fraction := _spent(config, state)) < 1:
@@ -149,7 +150,7 @@ def fit_steps(
 
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        with _seeded(data.device, seed, step):
+        with _seeded(data.device, seed, step) if draws else contextlib.nullcontext():
             loss = denoising_loss(trained, clean, t, eps, weight=config.weight, cond=rows, target=target).mean()
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -200,9 +201,15 @@ def averaged(state: TrainingState) -> Iterator[nn.Module]:
         state.network.train(training)
 
 
+def _draws(network: nn.Module) -> bool:
+    """Whether a network may draw by itself: ours if it drops features, any other for all that is known of it."""
+    ours = type(network) in (ResidualMLP, UNet)
+    return not ours or any(getattr(part, "dropout", 0) > 0 for part in network.modules())
+
+
 @contextlib.contextmanager
 def _seeded(device: torch.device, seed: int, step: int) -> Iterator[None]:
-    """Makes whatever the network draws by itself, such as its dropout, a function of (seed, step)."""
+    """Makes what the network draws by itself, such as its dropout, a function of (seed, step); a GPU waits for it."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(int(uniform(seed, Stream.WEIGHTS, step + 1, 1) * 2**53))  # 0: the first weights
         yield

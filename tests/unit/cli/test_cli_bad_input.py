@@ -81,6 +81,18 @@ def test_mixed_sizes_say_what_to_do_and_resize_does_it(here: Path) -> None:
     assert done.exit_code == 0, done.output
 
 
+def test_a_run_keeps_the_cap_on_pixels_it_was_started_with(here: Path) -> None:
+    images(images(here / "data", 150), 1, (8, 16))
+    assert "--max-pixels: expected a whole number of at least 1" in refused("inspect", "data", "--max-pixels", "0")
+    assert "--max-pixels 64 (in Python max_pixels=64)" in refused("train", "data", "--max-pixels", "63")
+    done = said("train", "data", "--max-pixels", "100", "--out", "r", *TINY)
+    assert done.exit_code == 0, done.output
+    assert "8x16 = 128 pixels" in done.output
+    done = said("evaluate", "r", "-n", "10", "--steps", "2")  # without the cap, these would be other data
+    assert done.exit_code == 0, done.output
+    assert "--max-pixels" in refused("train", "--resume", "r", "--max-pixels", "100")
+
+
 def test_unreadable_files_are_listed(here: Path) -> None:
     images(here / "some", 150)
     (here / "some" / "words.png").write_text("not a picture")

@@ -84,6 +84,60 @@ def test_sample_number_i_depends_on_the_seed_and_i_alone(digits_model):
     assert not np.array_equal(whole, digits_model.sample(16, random_state=8, n_steps=3))
 
 
+def test_a_walk_visits_every_time_of_the_grid_and_ends_at_the_samples(digits_model):
+    kwargs = {"random_state": 7, "n_steps": 5, "condition": [0, 1, 2, 3]}
+    times, frames = zip(*digits_model.walk(4, **kwargs))
+    assert list(times) == digits_model.solver_and_grid(5)[1].tolist()
+    assert np.array_equal(frames[-1], digits_model.sample(4, **kwargs))
+    assert all(frame.shape == (4, 8, 8) and frame.dtype == frames[-1].dtype for frame in frames)
+
+
+def test_noise_and_data_of_a_walk_have_one_scale():
+    X = np.random.default_rng(0).normal([100.0, -100.0], [10.0, 1.0], size=(400, 2))
+    model = DiffusionModel(max_steps=1, network=SMALL, random_state=0).fit(X)
+    (t, noise), *_ = model.walk(4000, random_state=0)
+    assert t == 1.0
+    mean, std = X.mean(0), X.std(0)
+    # the start is normal with the variance of noisy data: standard errors of a mean and of a standard deviation
+    assert np.all(np.abs(noise.mean(0) - mean) < 5 * std / 4000**0.5)
+    assert np.all(np.abs(noise.std(0) / std - 1) < 5 / 8000**0.5)
+
+
+def test_looking_at_a_walk_while_training_leaves_the_training_as_it_was():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    model = DiffusionModel(max_steps=6, network=SMALL, random_state=3)
+    alone = model.fit(X).sample(5, random_state=0)
+    walk = None
+    for progress in model.fit_iter(X):
+        walk = model.walk(2, random_state=0, n_steps=9) if walk is None else walk
+        next(walk)
+    assert np.array_equal(model.sample(5, random_state=0), alone)
+
+
+def test_a_chain_is_walked_in_its_own_steps_at_most():
+    X = np.random.default_rng(0).normal(size=(30, 1, 4, 4)).astype(np.float32)
+    chain = Chain.ddpm("cosine", steps=20)
+    model = DiffusionModel(process=chain, max_steps=1, network=SMALL_UNET, channel_axis=1, random_state=0).fit(X)
+    rule, grid = model.solver_and_grid()
+    assert len(grid) - 1 == 20
+    assert model.solver_and_grid(20) == (rule, pytest.approx(grid))
+
+
+def test_a_walk_begins_where_the_noise_hides_the_data():
+    """A process that goes on beyond sigma_max is entered there: network and grid meet no noise they need not."""
+    X = np.random.default_rng(0).normal(size=(64, 2))
+    model = DiffusionModel(process="vp", max_steps=1, network=SMALL, random_state=0).fit(X)
+    alpha, sigma = model.process_.kernel(model.solver_and_grid()[1][0])
+    assert float(sigma / alpha) == pytest.approx(model.noise_range_[1], rel=1e-9)
+
+
+def test_a_width_of_ones_own_does_not_have_to_fit_the_suggested_heads():
+    X, _ = load_digits()
+    model = ImageDiffusion(max_steps=1, network={"width": 20}, random_state=0).fit(X[:40])
+    assert model.denoiser_.network.options["head_size"] == 32
+    assert model.sample(2, n_steps=2).shape == (2, 8, 8)
+
+
 def test_unet_samples_agree_across_batch_sizes_to_1e_5():
     X = np.random.default_rng(0).normal(size=(64, 1, 8, 8)).astype(np.float32)
     model = DiffusionModel(

@@ -18,7 +18,7 @@ import yaml
 import caminito
 from caminito import _files
 from caminito._errors import ConfigError, NonFiniteError, RunError, StorageError
-from caminito.data import Source, open_source
+from caminito.data import MAX_PIXELS, Source, open_source
 from caminito.estimators import ModelConfig, parse_config
 from caminito.estimators.events import EventLog
 from caminito.estimators.reading import Reading
@@ -326,6 +326,15 @@ def test_what_is_taken_for_images_and_what_for_arrays(tmp_path: Path) -> None:
         assert (reading.images, reading.channel_axis) == (images, axis), name
         assert reading.event_shape(source) == shape, name
         assert reading.build(tiny())._new_codec().fit(reading.items(source)).event_shape == shape, name
+
+
+def test_how_data_were_read_is_written_down_and_read_back(digits: Source, tmp_path: Path) -> None:
+    reading = Reading.of(digits, classes=False, resize=(8, 8), max_pixels=99)
+    run = Run.create(tmp_path / "r", tiny(), digits, reading)
+    assert Run.open(run.path).reading == reading
+    before = reading.to_dict()
+    del before["max_pixels"]  # of a run made before there was a choice
+    assert Reading.from_dict(before) == replace(reading, max_pixels=MAX_PIXELS)
 
 
 def test_labels_are_handed_over_by_name_and_can_be_left_out(digits: Source) -> None:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from caminito._errors import ConfigError
 from caminito.nn.attention import CrossAttention, SelfAttention, as_grid, as_sequence
 
 
@@ -60,6 +59,6 @@ def test_grid_and_sequence_are_views_of_channels_last_memory(draw: Callable[...,
     assert back.stride() == x.stride()
 
 
-def test_heads_must_divide_the_channels() -> None:
-    with pytest.raises(ConfigError, match="divisor of the 12 channels"):
-        SelfAttention(12, 5)
+@pytest.mark.parametrize(("channels", "most", "size"), [(12, 4, 4), (12, 5, 4), (144, 32, 24), (7, 6, 1), (8, 64, 8)])
+def test_a_head_has_the_largest_divisor_of_the_channels_that_is_allowed(channels: int, most: int, size: int) -> None:
+    assert SelfAttention(channels, most).heads == CrossAttention(channels, 3, most).heads == channels // size

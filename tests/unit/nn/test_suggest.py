@@ -40,6 +40,12 @@ def test_coarsest_grid_is_small_and_attends(shape: tuple[int, ...]) -> None:
     assert options["attention"] == [len(options["multipliers"]) - 1]
 
 
+@pytest.mark.parametrize("width", [20, 48])
+def test_a_width_of_ones_own_fits_what_else_is_suggested(width: int) -> None:
+    network = build(suggest((1, 20, 20), 500) | {"width": width})
+    assert network(torch.ones(1, 1, 20, 20), torch.zeros(1)).shape == (1, 1, 20, 20)
+
+
 def test_few_rows_of_numbers_take_half_the_width() -> None:
     assert 2 * suggest((5,), 499)["width"] == suggest((5,), 500)["width"]
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from caminito._errors import ConfigError, ShapeError
 from caminito.nn import DDPM_CIFAR10, Label, UNet, build
+from caminito.nn.attention import SelfAttention
 
 SMALL: dict[str, Any] = {"width": 16, "multipliers": (1, 2), "blocks": 1, "attention": (1,), "head_size": 16}
 ODD = [(1, (7,)), (1, (13,)), (2, (5, 7)), (2, (1, 9)), (3, (3, 5, 2))]
@@ -147,6 +148,13 @@ def test_options_rebuild_the_same_network(dims: int, draw: Draw, wake: Wake) -> 
     assert again.options == network.options
 
 
+def test_each_attending_level_has_heads_of_its_own_size() -> None:
+    network = UNet(2, 1, width=20, multipliers=(1, 2, 3), blocks=1, attention=(1, 2), head_size=16)
+    heads = [module.heads for module in network.modules() if isinstance(module, SelfAttention)]
+    assert heads == [40 // 10, 60 // 15, 60 // 15, 60 // 15, 40 // 10]  # encoder, middle, decoder
+    assert network.options["head_size"] == 16
+
+
 def test_bfloat16_autocast_stays_near_float32(draw: Draw, wake: Wake) -> None:
     network = wake(UNet(2, 1, **SMALL))
     x, label = draw(4, 1, 8, 8), draw(4)
@@ -212,7 +220,7 @@ def test_compiled_network_equals_the_eager_one(dims: int, draw: Draw, wake: Wake
         ({"skips": "add"}, "concat, none"),
         ({"time": "never"}, "every-level, input"),
         ({"channels": 0}, "channels"),
-        ({"head_size": 5}, "head_size"),
+        ({"head_size": 0}, "head_size: expected a positive integer, got 0"),
         ({"widht": 3}, "Did you mean 'width'"),
         ({"kind": "unett"}, "mlp, unet"),
     ],

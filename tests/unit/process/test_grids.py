@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from caminito.errors import GridError
 from caminito.process import EDM, VE, VP, Chain, Cosine, RectifiedFlow
 from caminito.process import grid as grids
 
@@ -99,6 +100,35 @@ def test_grid_of_another_process_has_the_same_noise_levels():
         a = VP().logsnr(grids.grid(VP(), 12, name)[1:-1])
         b = EDM(80.0).logsnr(grids.grid(EDM(80.0), 12, name)[1:-1])
         assert torch.allclose(a, b, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("process", [VP(), Cosine(), VE(), EDM(), RectifiedFlow()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize("name", ["logsnr", "karras"])
+def test_a_grid_begins_at_the_noise_that_is_asked_for_unless_the_process_ends_before(process, name):
+    for n in (1, 2, 9):
+        times = grids.grid(process, n, name, sigma_max=5.0)
+        alpha, sigma = process.kernel(times[0])
+        assert len(times) == n + 1 and float(times[0]) < 1
+        assert math.isclose(float(sigma / alpha), 5.0, rel_tol=1e-9)  # as exact as the inverse of the schedule
+
+
+@pytest.mark.parametrize("process", [VP(), VE(), EDM(7.0)], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize("name", ["logsnr", "karras"])
+def test_a_grid_asked_for_all_noise_or_more_begins_at_the_end_of_the_process(process, name):
+    end = math.exp(-float(process.logsnr(1.0)) / 2)
+    for most in (end, 2 * end):
+        assert float(grids.grid(process, 9, name, sigma_max=most)[0]) == 1.0
+
+
+@pytest.mark.parametrize("name", ["logsnr", "karras"])
+def test_a_grid_of_a_chain_begins_at_the_step_with_the_noise_that_is_asked_for(name):
+    alpha, sigma = CHAIN.kernel(300)
+    most = float(sigma / alpha)
+    for n in (1, 2, 40, 299, 300):
+        grid = grids.grid(CHAIN, n, name, sigma_max=most)
+        assert ints(grid)[0] == 300 and len(grid) == n + 1 and bool((grid.diff() < 0).all())
+    with pytest.raises(GridError, match="300 steps from t = 300 .* in 301. Ask for at most 300"):
+        grids.grid(CHAIN, 301, name, sigma_max=most)
 
 
 def test_default_grid_is_karras_for_time_and_trailing_for_steps():

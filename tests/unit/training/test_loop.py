@@ -27,8 +27,22 @@ from caminito.training import (
 from caminito.training.ema import exponent
 
 
-def denoiser(dropout: float = 0.0) -> NetworkDenoiser:
+class Own(torch.nn.Module):
+    """A module of a user's, which draws by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 2))
+
+    def forward(self, x, label, cond=None):
+        return self.body(torch.cat([x, label[:, None]], 1)) + 0.1 * torch.randn_like(x)
+
+
+def denoiser(dropout: float | None = 0.0) -> NetworkDenoiser:
+    """With a perceptron that drops features, or (None) a module of a user's."""
     torch.manual_seed(0)
+    if dropout is None:
+        return NetworkDenoiser(Own(), Precondition("edm"), EDM(20.0), (2,))
     net = networks.ResidualMLP(2, width=16, depth=1, dropout=dropout, conditions={"y": networks.Label(2)})
     return NetworkDenoiser(net, Precondition("edm"), EDM(20.0), (2,))
 
@@ -42,7 +56,7 @@ def weights(model: NetworkDenoiser) -> list[torch.Tensor]:
     return [p.detach().clone() for p in model.network.parameters()]
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("dropout", [0.0, 0.3, None])
 def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(tmp_path, dropout):
     x, cond = data()
     config = TrainingConfig(steps=12, batch_size=32, warmup=3)
@@ -63,6 +77,16 @@ def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(tmp_path, drop
     assert resumed.step == last.step == 12
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(again)))
     assert all(torch.equal(a, b) for a, b in zip(last.state.average.values, state.average.values))
+
+
+@pytest.mark.parametrize(("dropout", "steps"), [(0.0, 0), (0.3, 3), (None, 3)])
+def test_torch_is_seeded_anew_only_for_networks_that_may_draw(monkeypatch, dropout, steps):
+    model, (x, cond) = denoiser(dropout), data()
+    seeds = []
+    monkeypatch.setattr(torch, "manual_seed", seeds.append)
+    for _ in fit_steps(model, x, TrainingConfig(steps=3, batch_size=16), cond=cond):
+        pass
+    assert len(set(seeds)) == steps
 
 
 def test_training_learns_the_gaussian_that_the_closed_form_knows():
