@@ -41,6 +41,7 @@ class Stream(IntEnum):
     BOUND = 11
     DEQUANTISE = 12
     CALIBRATION = 13
+    BROWNIAN = 14
 
 
 def _generator(seed: int, stream: int, step: int, block: int) -> np.random.Generator:

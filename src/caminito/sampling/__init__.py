@@ -1,7 +1,8 @@
 """The way back: solvers, the walk, and the likelihood along it."""
 
 from caminito.sampling.likelihood import log_prob
-from caminito.sampling.noise import NoiseSource, PerSample
+from caminito.sampling.noise import Brownian, NoiseSource, PerSample, Shared
+from caminito.sampling.parallel import Swept, picard
 from caminito.sampling.solvers import (
     DDIM,
     DEIS,
@@ -39,6 +40,7 @@ __all__ = [
     "PNDM",
     "Adams",
     "Ancestral",
+    "Brownian",
     "Churn",
     "DPMSolver2",
     "DPMpp2M",
@@ -54,11 +56,14 @@ __all__ = [
     "PerSample",
     "Restart",
     "SASolver",
+    "Shared",
     "Solver",
     "Step",
+    "Swept",
     "UniPC",
     "log_prob",
     "name_of",
+    "picard",
     "sample",
     "solver_named",
     "solver_to_dict",

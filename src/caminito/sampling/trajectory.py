@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,10 +18,10 @@ from caminito._errors import ConditionError, ConfigError, NonFiniteError, ShapeE
 from caminito.denoiser import Condition, Denoiser
 from caminito.process import grid as grids
 from caminito.process.base import Time
-from caminito.sampling.noise import PART, NoiseSource, PerSample
+from caminito.sampling.noise import PART, Brownian, NoiseSource, PerSample
 from caminito.sampling.solvers import DPMpp2M, Draw, Solver, solver_named
 
-__all__ = ["Frame", "sample", "start", "trajectory"]
+__all__ = ["Frame", "draw_of", "sample", "start", "trajectory"]
 
 Report = Callable[[int, int], None]
 
@@ -91,7 +91,7 @@ def trajectory(
     yield Frame(0, float(times[0]), x, x)
     for i, (t, s) in enumerate(itertools.pairwise(times), start=1):
         with torch.no_grad():
-            step = rule.step(bound, process, x, t, s, state, _draw(source, i, x))
+            step = rule.step(bound, process, x, t, s, state, draw_of(source, i, x))
             x, state = step.x, step.state
             if not math.isfinite(float(x.sum())) and not bool(torch.isfinite(x).all()):
                 bad = int((~torch.isfinite(x)).sum())
@@ -102,7 +102,7 @@ def trajectory(
         yield Frame(i, float(s), x, step.x0)
 
 
-def _draw(source: NoiseSource, step: int, like: Tensor) -> Draw:
+def draw_of(source: NoiseSource, step: int, like: Tensor) -> Draw:
     """The draws of one step, by part."""
     return lambda part=0: source.normal(step + part * PART, like)
 
@@ -126,6 +126,7 @@ def sample(
     batch_size: int | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
+    noise: Literal["per-sample", "brownian"] = "per-sample",
     progress: Report | None = None,
 ) -> Tensor:
     """Draw samples.
@@ -142,6 +143,8 @@ def sample(
         Sample number `first + i` depends on (seed, first + i) alone, not on `batch_size`.
     batch_size : int, optional
         Rows walked at once; all unless given.
+    noise : {"per-sample", "brownian"}
+        Fresh values at each step, or a path that a finer grid shares; either way by (seed, sample number).
     progress : (done, total) -> None, optional
         Called after each step, counted over all chunks.
 
@@ -164,6 +167,8 @@ def sample(
         times = grids.validate(denoiser.process, grid)
     else:
         times = grids.grid(denoiser.process, steps, grid)
+    if noise not in ("per-sample", "brownian"):
+        raise ConfigError(f"noise: expected 'per-sample' or 'brownian', got {noise!r}.")
     rule = DPMpp2M() if solver is None else solver_named(solver)
     chunk = min(batch_size or shape[0], shape[0])
     total = (len(times) - 1) * -(-shape[0] // chunk)
@@ -171,10 +176,12 @@ def sample(
     done = 0
     for low in range(0, shape[0], chunk):
         high = min(low + chunk, shape[0])
-        noise = PerSample(seed, first + low)
-        x = start(denoiser, out[low:high], times[0], noise)
+        source: NoiseSource = (
+            Brownian(times, seed, first + low) if noise == "brownian" else PerSample(seed, first + low)
+        )
+        x = start(denoiser, out[low:high], times[0], source)
         rows = _rows(cond, low, high, shape[0])
-        for frame in trajectory(denoiser, x, times, rule, cond=rows, noise=noise):
+        for frame in trajectory(denoiser, x, times, rule, cond=rows, noise=source):
             x = frame.x
             if frame.i:
                 done += 1
