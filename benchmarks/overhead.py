@@ -1,0 +1,86 @@
+"""What a step costs outside the denoiser: this package against diffusers, same solver, same grid, same tensors.
+
+A denoiser that returns a ready tensor leaves only the solver's own work. Both walk 50 steps of a batch of 64 images of
+3 x 32 x 32 in float32, turn about, and the best of the repetitions counts.
+
+    python benchmarks/overhead.py [--repeat 7]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from _common import write
+from caminito.denoiser import from_x0
+from caminito.process import Chain
+from caminito.process import grid as grids
+from caminito.sampling import DDIM, DEIS, Ancestral, DPMpp2M, DPMpp3M, Euler, Heun, Shared, Solver, UniPC, trajectory
+
+T, STEPS, SHAPE = 1000, 50, (64, 3, 32, 32)
+BETAS = np.linspace(1e-4, 0.02, T)
+PAIRS: dict[str, tuple[Solver, str, dict[str, object]]] = {
+    "DDIM": (DDIM(), "DDIMScheduler", {"clip_sample": False}),
+    "DDPM": (Ancestral(), "DDPMScheduler", {"clip_sample": False}),
+    "DPM++ 2M": (DPMpp2M(), "DPMSolverMultistepScheduler", {}),
+    "DPM++ 3M": (DPMpp3M(), "DPMSolverMultistepScheduler", {"solver_order": 3}),
+    "UniPC-2": (UniPC(2), "UniPCMultistepScheduler", {}),
+    "DEIS-3": (DEIS(3), "DEISMultistepScheduler", {"solver_order": 3}),
+    "Euler": (Euler(), "EulerDiscreteScheduler", {}),
+    "Heun": (Heun(), "HeunDiscreteScheduler", {}),
+}
+
+
+def ours(solver: Solver, x: Tensor, ready: Tensor) -> float:
+    """Seconds per step of a walk, grid and tables included."""
+    denoiser = from_x0(lambda x_t, t, cond: ready, Chain.ddpm(BETAS))
+    noise, start = Shared(torch.Generator().manual_seed(0)), time.perf_counter()
+    for _ in trajectory(denoiser, x, grids.leading(denoiser.process, STEPS), solver, noise=noise):
+        pass
+    return (time.perf_counter() - start) / STEPS
+
+
+def theirs(name: str, options: dict[str, object], x: Tensor, ready: Tensor) -> float:
+    """Seconds per step of the peer, its tables included."""
+    import diffusers
+
+    scheduler = getattr(diffusers, name)(
+        num_train_timesteps=T, beta_start=1e-4, beta_end=0.02, beta_schedule="linear", **options
+    )
+    generator, start = torch.Generator().manual_seed(0), time.perf_counter()
+    scheduler.set_timesteps(STEPS)
+    draws = {"generator": generator} if name == "DDPMScheduler" else {}
+    for t in scheduler.timesteps:
+        x = scheduler.step(ready, t, scheduler.scale_model_input(x, t), **draws).prev_sample
+    return (time.perf_counter() - start) / STEPS
+
+
+def main() -> None:
+    """Run and write results/overhead.json."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeat", type=int, default=7)
+    args = parser.parse_args()
+    x, ready = torch.randn(SHAPE), torch.randn(SHAPE)
+    rows = {}
+    for name, (solver, peer, options) in PAIRS.items():
+        runs: list[tuple[float, float]] = []
+        calls: tuple[Callable[[], float], Callable[[], float]] = (
+            lambda solver=solver: ours(solver, x, ready),  # type: ignore[misc]
+            lambda peer=peer, options=options: theirs(peer, options, x, ready),  # type: ignore[misc]
+        )
+        for _ in range(args.repeat):
+            runs.append((calls[0](), calls[1]()))
+        mine, other = (min(run[i] for run in runs) for i in (0, 1))
+        rows[name] = {"caminito_us": 1e6 * mine, "diffusers_us": 1e6 * other, "ratio": mine / other}
+        print(f"{name:10s} {1e6 * mine:8.0f} us {1e6 * other:8.0f} us  ratio {mine / other:.3f}", flush=True)
+    figures = {"shape": list(SHAPE), "steps": STEPS, "repeat": args.repeat, "asked": "ratio <= 1/3", "solvers": rows}
+    write("overhead", figures, ("torch", "diffusers", "numpy"))
+
+
+if __name__ == "__main__":
+    main()
