@@ -58,6 +58,7 @@ SPANISH = {
     "sampling, s": "muestreo, s",
     "real training images (floor)": "imágenes reales de entrenamiento (suelo)",
     "parameters, M": "parámetros, M",
+    "training steps of 64": "pasos de entrenamiento de 64",
     "Fréchet": "Fréchet",
     "class chi-square, 9 df": "ji cuadrado de clases, 9 gl",
     "copy gauge over floor": "medidor de copias / suelo",
@@ -188,6 +189,7 @@ def _quality(facts: Mapping[str, Any], language: str) -> list[str]:
         "precision": "precision",
         "recall": "recall",
         "copy_ratio_over_floor": "copy gauge over floor",
+        "steps": "training steps of 64",
         "sample_seconds": "sampling, s",
     }
     quality = facts.get("quality", {})
