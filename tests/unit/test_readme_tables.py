@@ -72,7 +72,7 @@ def test_the_comparison_shows_quality_and_speed_where_they_were_measured(tables,
         tmp_path / "images_vs_diffusers.json", ORIGIN | {"minutes": 20, "quality": quality, "throughput": throughput}
     )
     text = tables.block("images_vs_diffusers", "en", tmp_path)
-    assert "| **caminito** | 4.90 | 1.23 | – | – | – | – | 60.0 |" in text
+    assert "| **caminito** | 4.90 | 1.23 | – | – | – | – | – | 60.0 |" in text
     assert "training, float32 | 900 | 1 800 | 2.00 |" in text
     _write(tmp_path / "images_vs_diffusers.json", ORIGIN | {"throughput": throughput})
     assert "Fréchet" not in tables.block("images_vs_diffusers", "en", tmp_path)

@@ -52,8 +52,16 @@ QUOTED_LMS = {LMS(2): 4.67e-4, LMS(3): 8.67e-5, LMS(4): 2.04e-5}  # at 128 calls
 THEORY = {
     **{solver: solver.order for solver in QUOTED},
     **{Adams(order, kind): order for order in (2, 3) for kind in ("eps", "v")},
-    **{DEIS(2): 2, DEIS(3): 3, LMS(2): 2, LMS(3): 3, PNDM(): 2, PNDM("heun"): 2},
-    **{UniPC(1): 2, UniPC(2): 3, UniPC(3): 4, UniPC(2, "bh1"): 3},
+    DEIS(2): 2,
+    DEIS(3): 3,
+    LMS(2): 2,
+    LMS(3): 3,
+    PNDM(): 2,
+    PNDM("heun"): 2,
+    UniPC(1): 2,
+    UniPC(2): 3,
+    UniPC(3): 4,
+    UniPC(2, "bh1"): 3,
 }
 
 
