@@ -107,8 +107,7 @@ def test_adams_bashforth_in_sigma_is_that_of_the_quoted_table(solver):
 
 @pytest.mark.parametrize("solver", THEORY, ids=str)
 def test_measured_order_is_that_of_theory(solver):
-    calls = CALLS if solver in QUOTED else CALLS[:3]
-    slope = -np.polyfit(np.log(calls), np.log(errors(solver, calls)), 1)[0]
+    slope = -np.polyfit(np.log(CALLS), np.log(errors(solver, CALLS)), 1)[0]
     floor = 0.75 if solver == Adams(4) else 0.2  # its first steps, of lower order, are seen at 512 calls
     assert slope > THEORY[solver] - floor
 
