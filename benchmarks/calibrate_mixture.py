@@ -13,6 +13,7 @@ import math
 import time
 
 import torch
+
 from _common import mean_sd, write
 from caminito.denoiser import from_x0
 from caminito.process import EDM

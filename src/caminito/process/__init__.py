@@ -1,6 +1,7 @@
 """Forward processes: how data become noise, and the times at which a solver walks back."""
 
 from caminito.process import grid
+from caminito.process.balance import BalancedChain, balanced_chain
 from caminito.process.base import ContinuousProcess, Process
 from caminito.process.chain import BetaTable, Chain, beta_table
 from caminito.process.continuous import EDM, VE, VP, Cosine, FromLogSNR, RectifiedFlow, SubVP
@@ -11,6 +12,7 @@ __all__ = [
     "EDM",
     "VE",
     "VP",
+    "BalancedChain",
     "BetaTable",
     "Bridge",
     "Chain",
@@ -22,6 +24,7 @@ __all__ = [
     "Process",
     "RectifiedFlow",
     "SubVP",
+    "balanced_chain",
     "beta_table",
     "grid",
     "process_from_dict",

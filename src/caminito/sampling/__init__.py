@@ -1,5 +1,9 @@
-"""The way back: solvers, the walk, and the likelihood along it."""
+"""The way back: solvers, the walk, and what is known along it: likelihood, bound, and the noise of an item."""
 
+from caminito.sampling.bits import bits_per_dim, dequantise
+from caminito.sampling.bound import Bound, Levels, variational_bound
+from caminito.sampling.calibrate import CalibrationMethod, calibrate
+from caminito.sampling.inversion import encode, interpolate
 from caminito.sampling.likelihood import log_prob
 from caminito.sampling.noise import Brownian, NoiseSource, PerSample, Shared
 from caminito.sampling.parallel import Swept, picard
@@ -40,7 +44,9 @@ __all__ = [
     "PNDM",
     "Adams",
     "Ancestral",
+    "Bound",
     "Brownian",
+    "CalibrationMethod",
     "Churn",
     "DPMSolver2",
     "DPMpp2M",
@@ -52,6 +58,7 @@ __all__ = [
     "EulerAncestral",
     "Frame",
     "Heun",
+    "Levels",
     "NoiseSource",
     "PerSample",
     "Restart",
@@ -61,6 +68,11 @@ __all__ = [
     "Step",
     "Swept",
     "UniPC",
+    "bits_per_dim",
+    "calibrate",
+    "dequantise",
+    "encode",
+    "interpolate",
     "log_prob",
     "name_of",
     "picard",
@@ -69,4 +81,5 @@ __all__ = [
     "solver_to_dict",
     "start",
     "trajectory",
+    "variational_bound",
 ]

@@ -5,8 +5,17 @@ import math
 import pytest
 import torch
 
-from caminito._errors import ApproximateLikelihood, ConfigError
-from caminito.denoiser import EmpiricalDenoiser, GaussianDenoiser, MixtureDenoiser
+from caminito._errors import ApproximateLikelihood, ConfigError, NonFiniteError
+from caminito.denoiser import (
+    Denoiser,
+    EmpiricalDenoiser,
+    GaussianDenoiser,
+    MixtureDenoiser,
+    NetworkDenoiser,
+    Precondition,
+    from_x0,
+)
+from caminito.nn import UNet
 from caminito.process import EDM, VE, VP, Chain, Cosine, RectifiedFlow, SubVP
 from caminito.sampling import log_prob
 
@@ -108,3 +117,115 @@ def test_a_chain_has_no_likelihood_by_ode():
     denoiser = GaussianDenoiser(torch.zeros(2), 1.0, Chain.ddpm("linear"))
     with pytest.raises(ConfigError, match=r"no probability-flow ODE.*continuous process"):
         log_prob(denoiser, torch.zeros(1, 2))
+
+
+def ring(process, rows):
+    """Eight Gaussians of standard deviation .1 on the unit circle, some of their points, and log p there."""
+    angles = torch.arange(8, dtype=torch.float64) * (math.pi / 4)
+    means = torch.stack([torch.cos(angles), torch.sin(angles)], 1)
+    generator = torch.Generator().manual_seed(0)
+    x = means[torch.randint(8, (rows,), generator=generator)]
+    x = x + 0.1 * torch.randn(rows, 2, generator=generator, dtype=torch.float64)
+    parts = torch.stack([torch.distributions.Normal(m, 0.1).log_prob(x).sum(1) for m in means], 1)
+    return MixtureDenoiser(torch.full((8,), 1 / 8), means, 0.01, process), x, torch.logsumexp(parts, 1) - math.log(8)
+
+
+@pytest.mark.parametrize("process", [VE(), VP(), RectifiedFlow()], ids=lambda p: type(p).__name__)
+def test_adaptive_likelihood_of_eight_gaussians_to_a_hundred_thousandth_of_a_nat(process):
+    """Of the density blurred by a fiftieth of their width, which is not their own to that precision."""
+    denoiser, x, own = ring(process, 24)
+    t = process.time(-2 * math.log(0.002))
+    alpha = process.kernel(t).scale
+    blurred = denoiser.log_marginal(alpha * x, t) + 2 * torch.log(alpha)
+    assert float((log_prob(denoiser, x, method="dopri5") - blurred).abs().max()) < 1e-5
+    assert float((blurred - own).abs().max()) > 1e-4
+
+
+def test_adaptive_likelihood_with_a_tiny_blur_is_that_of_the_data_to_a_hundred_thousandth_of_a_nat():
+    """The blur changes log p by (2e-5 / .1)^2 / 2 (|z|^2 - 2): below 1e-6 where |z| < 6."""
+    denoiser, x, own = ring(VP(), 24)
+    assert float((log_prob(denoiser, x, method="dopri5", sigma_min=2e-5) - own).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_item_has_the_same_likelihood_in_any_batch_on_a_fixed_grid(exact):
+    means, covs = torch.tensor([[1.0, 0.0, 0.3], [-1.0, 0.5, 0.0]]), torch.tensor([0.3, 0.1])
+    denoiser = MixtureDenoiser(torch.tensor([0.25, 0.75]), means, covs, VP())
+    x = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
+    whole = log_prob(denoiser, x, steps=6, exact=exact)
+    parts = [log_prob(denoiser, x[i : i + 3], steps=6, exact=exact, first=i) for i in (0, 3, 6)]
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_item_has_the_same_adaptive_likelihood_in_any_batch_within_the_tolerance():
+    means, covs = torch.tensor([[1.0, 0.0], [-1.0, 0.5]]), torch.tensor([0.3, 0.1])
+    denoiser = MixtureDenoiser(torch.tensor([0.25, 0.75]), means, covs, VP())
+    x = torch.randn(8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    whole = log_prob(denoiser, x, method="dopri5", rtol=1e-4, atol=1e-4)
+    parts = [log_prob(denoiser, x[i : i + 4], method="dopri5", rtol=1e-4, atol=1e-4) for i in (0, 4)]
+    # some tens of steps, each to 1e-4
+    assert torch.allclose(torch.cat(parts), whole, rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("method", ["heun", "dopri5"])
+def test_conditions_reach_their_rows(method):
+    class Told(Denoiser):
+        """N(centre, 1) given the centre."""
+
+        process = VP()
+        event_shape = (1,)
+
+        def mean(self, x_t, t, cond=None):
+            alpha, sigma = (float(c) for c in self.process.kernel(t))
+            return cond["centre"] + alpha / (alpha**2 + sigma**2) * (x_t - alpha * cond["centre"])
+
+    centre = torch.tensor([[0.0], [1.0], [-2.0]], dtype=torch.float64)
+    got = log_prob(Told(), X, method=method, steps=200, cond={"centre": centre})
+    exact = torch.distributions.Normal(centre, 1.0).log_prob(X).sum(1)
+    # the end of the process is taken as N(0, 1), and is N(alpha centre, 1): alpha = .0066 of centre times x
+    assert float((got - exact).abs().max()) < 0.0066 * 2 * 4.5
+
+
+def test_likelihood_of_a_network_with_attention():
+    """Products with the transposed Jacobian exist for every layer; the two rules agree on its density."""
+    torch.manual_seed(0)
+    network = UNet(2, 1, width=16, multipliers=(1,), blocks=1, attention=(0,), head_size=16)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.05) if parameter.ndim > 1 else None
+    denoiser = NetworkDenoiser(network, Precondition("v"), VP(), (1, 2, 2))
+    x = torch.randn(2, 1, 2, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    fixed = log_prob(denoiser, x, steps=32)
+    adaptive = log_prob(denoiser, x, method="dopri5", rtol=1e-3, atol=1e-3)
+    assert float((fixed - adaptive).abs().max()) < 0.05, (fixed, adaptive)
+    assert not any(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_no_rows_have_no_likelihoods():
+    denoiser = GaussianDenoiser(torch.zeros(2), 1.0, VP())
+    for method in ("heun", "dopri5"):
+        assert log_prob(denoiser, torch.zeros(0, 2), steps=2, method=method).shape == (0,)
+
+
+class Stepped(Denoiser):
+    """As a tree is: a number for each interval of x."""
+
+    process = VP()
+
+    def mean(self, x_t, t, cond=None):
+        return x_t.detach().round()
+
+
+def test_a_wrong_question_is_told_what_to_ask():
+    denoiser, x = GaussianDenoiser(torch.zeros(2), 1.0, VP()), torch.zeros(1, 2)
+    with pytest.raises(ConfigError, match="expected 'heun' or 'dopri5', got 'rk4'"):
+        log_prob(denoiser, x, method="rk4")
+    with pytest.raises(ConfigError, match="rtol, atol: expected numbers > 0"):
+        log_prob(denoiser, x, method="dopri5", rtol=0.0)
+    with pytest.raises(ConfigError, match="probes: expected a whole number >= 1"):
+        log_prob(denoiser, x, exact=False, probes=0)
+    with pytest.raises(ConfigError, match="mean is differentiable"):
+        log_prob(Stepped(), x, steps=2)
+    broken = from_x0(lambda y, t, cond: y / 0, VP())
+    for method in ("heun", "dopri5"):
+        with pytest.raises(NonFiniteError, match="finite"):
+            log_prob(broken, x + 1, steps=2, method=method)

@@ -402,6 +402,11 @@ class _Stochastic(_Engine):
             raise ConfigError(f"variance: expected 'small' or 'posterior', got {self.variance!r}.")
 
     @property
+    def order(self) -> int:
+        """Of the mean and the variance: 2, or 1 where Var[x0 | x_t] is added, which does not know of the memory."""
+        return 1 if self._covers else 2
+
+    @property
     def _eta(self) -> float:
         return self.eta
 
@@ -417,8 +422,6 @@ class DPMpp2MSDE(_Stochastic):
     Source: Lu et al. 2022 (DPM-Solver++), section 5; `eta` as in k-diffusion.
     """
 
-    order = 1
-
     @property
     def _length(self) -> int:
         return 2
@@ -430,8 +433,6 @@ class DPMpp2MSDE(_Stochastic):
 @dataclass(frozen=True)
 class DPMpp3MSDE(_Stochastic):
     """Three steps in data prediction for the reverse SDE, with exact weights (and so with the right sign)."""
-
-    order = 1
 
     @property
     def _length(self) -> int:
@@ -448,7 +449,11 @@ class SASolver(_Stochastic):
 
     predictor: int = 2
     corrector: int = 2
-    order = 1
+
+    @property
+    def order(self) -> int:
+        """Of the mean and the variance; no more than 2, whatever the order of its parts."""
+        return min(super().order, max(self.predictor, self.corrector))
 
     def __post_init__(self) -> None:
         super().__post_init__()
