@@ -487,7 +487,10 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         grid = grids.karras(self.process_, n_steps, **self._range()) if not self.process_.is_discrete else None
         rows = self._rows_at_once()
         with self._averaged():
-            values = [log_prob(self.denoiser_, part.to(self._device()), grid=grid) for part in x.split(rows)]
+            values = [
+                log_prob(self.denoiser_, part.to(self._device()), grid=grid, first=i * rows)
+                for i, part in enumerate(x.split(rows))
+            ]
         return torch.cat(values).numpy() + self.codec_.log_det(array)
 
     def score(self, X: ArrayLike, y: Any = None) -> float:

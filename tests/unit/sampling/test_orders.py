@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from caminito.denoiser import MixtureDenoiser
+from caminito.denoiser import MixtureDenoiser, from_x0
 from caminito.process import EDM, VP, RectifiedFlow
 from caminito.sampling import (
     DDIM,
@@ -65,10 +65,28 @@ THEORY = {
 }
 
 
+MEANS = torch.stack([f(torch.arange(8, dtype=torch.float64) * math.pi / 4) for f in (torch.cos, torch.sin)], 1)
+VAR = 0.01
+
+
 def ring(process):
-    angle = torch.arange(8, dtype=torch.float64) * math.pi / 4
-    means = torch.stack([angle.cos(), angle.sin()], 1)
-    return MixtureDenoiser(torch.full((8,), 1 / 8), means, torch.full((8,), 0.01, dtype=torch.float64), process)
+    """The exact denoiser in one formula, ten times faster than the general one."""
+
+    def mean(x, t, cond):
+        alpha, sigma = process.kernel(t)
+        total = alpha**2 * VAR + sigma**2
+        shares = torch.softmax(-(x[:, None] - alpha * MEANS).square().sum(-1) / (2 * total), 1)
+        return shares @ MEANS * (sigma**2 / total) + alpha * VAR / total * x
+
+    return from_x0(mean, process)
+
+
+def test_the_formula_is_the_mixture():
+    x = torch.from_numpy(np.random.RandomState(1).randn(20, 2))
+    for process in (VP(), EDM(20.0)):
+        general = MixtureDenoiser(torch.full((8,), 1 / 8), MEANS, torch.full((8,), VAR, dtype=torch.float64), process)
+        for t in (0.01, 0.3, 0.9):
+            assert torch.allclose(ring(process).mean(x, t), general.mean(x, t), rtol=0, atol=1e-12)
 
 
 def even(process, steps, high=20.0, low=0.02):
