@@ -125,7 +125,7 @@ def test_an_unknown_class_is_answered_with_the_known_ones(run: Path) -> None:
 
 
 def test_an_unknown_solver_is_answered_with_the_known_ones(run: Path) -> None:
-    assert "dpmpp2m" in refused("sample", str(run), "--solver", "euler")
+    assert "dpmpp2m" in refused("sample", str(run), "--solver", "eular")
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,7 @@ def test_zero_steps_are_refused(digits_model):
         ({"process": {"kind": "edm", "sigma_maxx": 3}}, r"Did you mean 'sigma_max'"),
         ({"network": {"widht": 3}}, r"Did you mean 'width'"),
         ({"network": "unet"}, r"does not fit events of shape"),
-        ({"solver": "euler"}, r"solver: expected one of"),
+        ({"solver": "eular"}, r"solver: expected one of"),
         ({"prediction": "noise"}, r"option prediction"),
         ({"max_steps": 0}, r"option max_steps"),
     ],
