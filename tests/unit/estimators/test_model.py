@@ -311,5 +311,5 @@ def test_columns_of_few_values_are_warned_of():
 def test_a_solver_is_stored_with_its_options(tmp_path):
     X = np.random.default_rng(0).normal(size=(30, 2))
     DiffusionModel(solver=DDIM(0.5), max_steps=1, network=SMALL, random_state=0).fit(X).save(tmp_path)
-    assert caminito.load(tmp_path).solver == {"kind": "ddim", "eta": 0.5}
+    assert caminito.load(tmp_path).solver == {"kind": "ddim", "eta": 0.5, "variance": "small"}
     assert np.isfinite(caminito.load(tmp_path).sample(2, n_steps=3)).all()
