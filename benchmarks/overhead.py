@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from _common import write
-from caminito.denoiser import from_x0
-from caminito.process import Chain
+from caminito.denoiser import Condition, Denoiser
+from caminito.process import Chain, Process
 from caminito.process import grid as grids
 from caminito.sampling import DDIM, DEIS, Ancestral, DPMpp2M, DPMpp3M, Euler, Heun, Shared, Solver, UniPC, trajectory
 
@@ -36,9 +36,20 @@ PAIRS: dict[str, tuple[Solver, str, dict[str, object]]] = {
 }
 
 
+class Ready(Denoiser):
+    """Says what it was given, at no cost."""
+
+    def __init__(self, x0: Tensor, process: Process) -> None:
+        self.x0, self.process, self.event_shape = x0, process, tuple(x0.shape[1:])
+
+    def mean(self, x_t: Tensor, t: Tensor | float, cond: Condition = None) -> Tensor:
+        """x0."""
+        return self.x0
+
+
 def ours(solver: Solver, x: Tensor, ready: Tensor) -> float:
     """Seconds per step of a walk, grid and tables included."""
-    denoiser = from_x0(lambda x_t, t, cond: ready, Chain.ddpm(BETAS))
+    denoiser = Ready(ready, Chain.ddpm(BETAS))
     noise, start = Shared(torch.Generator().manual_seed(0)), time.perf_counter()
     for _ in trajectory(denoiser, x, grids.leading(denoiser.process, STEPS), solver, noise=noise):
         pass
