@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, get_args
@@ -35,7 +36,7 @@ from torch import Tensor
 from caminito._errors import ConfigError
 from caminito.denoiser import Denoiser
 from caminito.process import Process
-from caminito.sampling.solvers.base import NO_GAP, Draw, Leg, Solver, Step, Walk, combine, legs, with_noise
+from caminito.sampling.solvers.base import NO_GAP, Draw, Leg, Solver, Step, Walk, combine, legs, whole, with_noise
 
 __all__ = [
     "DEIS",
@@ -100,9 +101,9 @@ class _Engine(Solver):
     _prediction: ClassVar[Prediction] = "x0"
 
     @property
+    @abstractmethod
     def _length(self) -> int:
         """Predictions that a step may use."""
-        raise NotImplementedError
 
     @property
     def _eta(self) -> float:
@@ -214,18 +215,31 @@ def _coordinates(leg: Leg, gain: float, prediction: Prediction) -> tuple[float, 
 
 
 @dataclass(frozen=True)
-class Adams(_Engine):
+class _OfOrder(_Engine):
+    """Methods that use as many predictions as their order says."""
+
+    order: int = 3
+
+    def __post_init__(self) -> None:
+        whole("order", self.order, 1, 6)
+
+    @property
+    def _length(self) -> int:
+        return self.order
+
+
+@dataclass(frozen=True)
+class Adams(_OfOrder):
     """Exponential Adams-Bashforth of any order in x0, eps or v, with exact weights.
 
     Order 1 in x0 or eps is `DDIM`. The first steps use what there is; a prediction without signal (alpha_t = 0) teaches
     x0 and eps no slope and is left out; the last step to the data is of first order in x0 and eps.
     """
 
-    order: int = 3
     prediction: Prediction = "x0"
 
     def __post_init__(self) -> None:
-        _whole("order", self.order, 1, 6)
+        super().__post_init__()
         if self.prediction not in get_args(Prediction):
             raise ConfigError(f"prediction: expected 'x0', 'eps' or 'v', got {self.prediction!r}.")
 
@@ -233,39 +247,20 @@ class Adams(_Engine):
     def _prediction(self) -> Prediction:  # type: ignore[override]
         return self.prediction
 
-    @property
-    def _length(self) -> int:
-        return self.order
-
 
 @dataclass(frozen=True)
-class DEIS(_Engine):
+class DEIS(_OfOrder):
     """Exponential Adams-Bashforth in eps with polynomials in log(sigma / alpha) (DEIS, there called log-rho)."""
 
-    order: int = 3
     _prediction: ClassVar[Prediction] = "eps"
-
-    def __post_init__(self) -> None:
-        _whole("order", self.order, 1, 6)
-
-    @property
-    def _length(self) -> int:
-        return self.order
 
 
 @dataclass(frozen=True)
-class LMS(_Engine):
+class LMS(_OfOrder):
     """Adams-Bashforth in eps with polynomials in sigma / alpha, exact for any grid (Katherine Crowson's LMS)."""
 
     order: int = 4
     _prediction: ClassVar[Prediction] = "eps"
-
-    def __post_init__(self) -> None:
-        _whole("order", self.order, 1, 6)
-
-    @property
-    def _length(self) -> int:
-        return self.order
 
     def _node(self, lam: float) -> float:
         return math.exp(-lam)
@@ -350,7 +345,7 @@ class DPMpp3M(_Engine):
 
 
 @dataclass(frozen=True)
-class UniPC(_Engine):
+class UniPC(_OfOrder):
     """Predictor-corrector of one call per step: a corrector of the last step reuses the next prediction.
 
     The predictor of `order` p uses p predictions; corrected, the whole is of order p + 1. `variant` names B(h) of
@@ -363,13 +358,9 @@ class UniPC(_Engine):
     variant: Literal["bh1", "bh2"] = "bh2"
 
     def __post_init__(self) -> None:
-        _whole("order", self.order, 1, 5)
+        super().__post_init__()
         if self.variant not in ("bh1", "bh2"):
             raise ConfigError(f"variant: expected 'bh1' or 'bh2', got {self.variant!r}.")
-
-    @property
-    def _length(self) -> int:
-        return self.order
 
     def _half(self, h: float) -> float:
         return 0.5 if self.variant == "bh2" else -0.5 * h / math.expm1(-h)
@@ -457,8 +448,8 @@ class SASolver(_Stochastic):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _whole("predictor", self.predictor, 1, 5)
-        _whole("corrector", self.corrector, 0, 5)
+        whole("predictor", self.predictor, 1, 5)
+        whole("corrector", self.corrector, 0, 5)
 
     @property
     def _length(self) -> int:
@@ -475,8 +466,3 @@ def _midpoint(nodes: Sequence[float], end: float) -> list[float]:
     """D + (D - D_prev) h / (2 h_prev)."""
     slope = (end - nodes[0]) / (2 * (nodes[0] - nodes[1]))
     return [1 + slope, -slope]
-
-
-def _whole(name: str, value: int, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ConfigError(f"{name}: expected a whole number from {low} to {high}, got {value!r}.")

@@ -27,7 +27,7 @@ from caminito._errors import ConfigError
 from caminito.denoiser import Denoiser
 from caminito.process import Process
 
-__all__ = ["Draw", "Leg", "Solver", "Step", "Walk", "combine", "legs", "with_noise"]
+__all__ = ["Draw", "Leg", "Solver", "Step", "Walk", "combine", "legs", "whole", "with_noise"]
 
 Draw = Callable[..., Tensor]
 
@@ -55,9 +55,9 @@ class Solver(ABC):
     """
 
     @property
+    @abstractmethod
     def order(self) -> int:
         """Order of the global error."""
-        raise NotImplementedError
 
     @property
     def evals(self) -> int:
@@ -196,3 +196,15 @@ def with_noise(moved: Tensor, var: float, spread: float, denoise: Denoiser, x: T
             )
         return moved + torch.sqrt(var + spread * known).to(moved.dtype) * eps()
     return moved.add_(eps(), alpha=math.sqrt(var)) if var else moved
+
+
+def whole(name: str, value: int, low: int, high: int | None = None) -> None:
+    """Refuse what is not a whole number from `low` to `high`.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+        asked = f">= {low}" if high is None else f"from {low} to {high}"
+        raise ConfigError(f"{name}: expected a whole number {asked}, got {value!r}.")

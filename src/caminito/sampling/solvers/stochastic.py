@@ -17,7 +17,7 @@ from torch import Tensor
 from caminito._errors import ConfigError
 from caminito.denoiser import Denoiser
 from caminito.process import Process
-from caminito.sampling.solvers.base import Draw, Solver, Step, Walk, combine, legs, with_noise
+from caminito.sampling.solvers.base import Draw, Solver, Step, Walk, combine, legs, whole, with_noise
 from caminito.sampling.solvers.onestep import Heun
 
 __all__ = ["DDIM", "Ancestral", "Churn", "EulerAncestral", "Restart"]
@@ -218,9 +218,7 @@ class Restart(Solver):
         if not 0 < self.low < self.high:
             raise ConfigError(f"low, high: expected 0 < low < high, got {self.low} and {self.high}.")
         for name in ("times", "steps"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name}: expected a whole number >= 1, got {value!r}.")
+            whole(name, getattr(self, name), 1)
 
     @property
     def evals(self) -> int:
