@@ -110,6 +110,22 @@ def test_batch_size_changes_memory_and_not_the_samples() -> None:
     assert np.allclose(np.load("b2.npy"), np.load("b5.npy"), atol=1)  # bfloat16 may turn one grey value
 
 
+def test_calibrated_times_are_kept_with_the_run_and_used_by_sample() -> None:
+    shutil.copytree("runs/digits", "calibrated", dirs_exist_ok=True)
+    told = said("calibrate", "calibrated", "--steps", 3, "--solver", "ddim")
+    for words in ("3 steps of ddim, by search", "noise before", "caminito sample calibrated --steps 3 --solver ddim"):
+        assert words in told
+    model = caminito.load("calibrated")
+    assert model.grids_[0].after < model.grids_[0].before
+    for run in ("calibrated", "runs/digits"):
+        said("sample", run, "-n", 3, "--steps", 3, "--solver", "ddim", "--out", f"{Path(run).name}.npy")
+    assert np.array_equal(np.load("calibrated.npy"), model.sample(3, random_state=0, n_steps=3, solver="ddim"))
+    assert not np.array_equal(np.load("calibrated.npy"), np.load("digits.npy"))
+    said("evaluate", "calibrated", "-n", 20, "--steps", 3, "--solver", "ddim")
+    assert json.loads(Path("calibrated/metrics.json").read_text())["solver"] == "ddim"
+    assert "calibrated times: 3 steps of ddim" in Path("calibrated/card.md").read_text()
+
+
 def test_evaluate_sets_every_figure_beside_its_floor() -> None:
     told = said("evaluate", "runs/digits", "-n", 60, "--steps", 6)
     metrics = json.loads(Path("runs/digits/metrics.json").read_text())

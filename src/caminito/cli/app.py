@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import caminito
+from caminito.cli.calibrate import calibrate
 from caminito.cli.console import command, out
 from caminito.cli.doctor import doctor
 from caminito.cli.evaluate import evaluate
@@ -27,7 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _function in (inspect, train, sample, evaluate, report, doctor):
+for _function in (inspect, train, sample, calibrate, evaluate, report, doctor):
     app.command()(command(_function))
 
 

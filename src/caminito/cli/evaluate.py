@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from caminito.data import Source
     from caminito.estimators import DiffusionModel
     from caminito.estimators.run import Run
+    from caminito.sampling import Solver
 
 __all__ = ["NAMES", "evaluate", "measured"]
 
@@ -49,6 +50,7 @@ def evaluate(
     data: DataIfMoved = None,
     count: Annotated[int | None, typer.Option("-n", "--count", metavar="N", help="How many samples to judge.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", metavar="S", help="Steps of the solver.")] = None,
+    solver: Annotated[str | None, typer.Option("--solver", metavar="NAME", help="As for sample.")] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="K", help="Seed of the samples.")] = 1,
 ) -> None:
     """Judge samples of RUN against the data it never saw."""
@@ -56,10 +58,12 @@ def evaluate(
     at_least(1, steps=steps)
     at_least(0, seed=seed)
     from caminito.estimators.run import Run, load
+    from caminito.sampling import solver_named
 
+    rule = None if solver is None else solver_named(solver)
     model, found = load(run), Run.open(run)
     source = source_of_run(found, data)
-    metrics = measured(found, model, source, count=count, steps=steps, seed=seed)
+    metrics = measured(found, model, source, count=count, steps=steps, solver=rule, seed=seed)
     section(f"{metrics['n_samples']} samples against {metrics['n_held_out']} held-out items")
     out.print(_table(metrics))
     out.print()
@@ -74,6 +78,7 @@ def measured(
     *,
     count: int | None = None,
     steps: int | None = None,
+    solver: Solver | None = None,
     seed: int = 1,
 ) -> dict[str, Any]:
     """Draw samples, judge them, and write metrics.json and the card; returns what was written.
@@ -89,6 +94,7 @@ def measured(
     from caminito._files import write_atomic, write_json
     from caminito.estimators.card import card
     from caminito.metrics import copy_gauge, two_sample
+    from caminito.sampling import name_of
 
     train, held = run.split(source)
     if len(held) < _LEAST:
@@ -99,7 +105,7 @@ def measured(
     wanted = min(_MOST, len(held)) if count is None else count
     clock = time.monotonic()
     with counted(f"Drawing {wanted} samples") as progress:
-        samples = model.sample(wanted, random_state=seed, n_steps=steps, progress=progress)
+        samples = model.sample(wanted, random_state=seed, n_steps=steps, solver=solver, progress=progress)
     drawn, clock = time.monotonic() - clock, time.monotonic()
     with out.status("Comparing"):
         scores = two_sample(samples, held, train, max_items=_MOST)
@@ -112,12 +118,13 @@ def measured(
             Memorisation,
             stacklevel=2,
         )
-    _, grid = model.solver_and_grid(steps)
+    rule, grid = model.solver_and_grid(steps, solver)
     metrics = {
         "n_samples": wanted,
         "n_held_out": len(held),
         "n_train": len(train),
         "steps": len(grid) - 1,
+        "solver": name_of(rule),
         "seed": seed,
         "trained_steps": model.n_steps_,
         "version": caminito.__version__,

@@ -32,6 +32,14 @@ class Codec(Protocol):
     def event_shape(self) -> tuple[int, ...]:
         """Shape of one encoded item, channels first; known after `fit` or `from_dict`."""
 
+    @property
+    def quantum(self) -> float | None:
+        """Spacing of the values that decode returns: 1.0 for whole numbers, None for a continuum."""
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """What decode clips to, in data units; None where it does not clip."""
+
     def fit(self, X: ArrayLike) -> Self:
         """Learn the layout, dtype, mean and spread of X; returns self."""
 

@@ -26,7 +26,7 @@ def rows_of(cond: Condition, index: Tensor | slice) -> Condition:
     def take(value: Any) -> Any:
         if isinstance(value, tuple):
             parts: list[Any] = [None if part is None else part[index] for part in value]
-            return type(value)(*parts)
+            return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
         return value[index]
 
     return None if cond is None else {name: take(value) for name, value in cond.items()}

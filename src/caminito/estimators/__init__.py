@@ -1,11 +1,13 @@
 """What users hold: estimators with scikit-learn's contract, and how they are stored."""
 
+from caminito.estimators.grids import CalibratedGrid
 from caminito.estimators.image import ImageDiffusion
 from caminito.estimators.model import Description, DiffusionModel
 from caminito.estimators.schema import ModelConfig, parse_config, updated
 from caminito.estimators.store import load_model, save_model
 
 __all__ = [
+    "CalibratedGrid",
     "Description",
     "DiffusionModel",
     "ImageDiffusion",

@@ -55,6 +55,7 @@ def card(name: str, facts: Mapping[str, Any], model: DiffusionModel, metrics: Ma
         "## Chosen from the data",
         "",
         *(f"- {what}: {choice.value} ({choice.why})" for what, choice in model.choices_.items()),
+        *(f"- calibrated times: {grid}" for grid in model.grids_),
         "",
         "## How well it does",
         "",

@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -23,16 +23,31 @@ from torch import Tensor, nn
 
 from caminito import nn as networks
 from caminito._errors import ConfigError, FewLevels, PriorMismatch
-from caminito._random import Stream, seed_from, uniform
+from caminito._random import Stream, permutation, seed_from, uniform
 from caminito.data import ArrayCodec, Codec, holdout
 from caminito.denoiser import Condition, NetworkDenoiser, Precondition, Prediction, ResidualVariance, rows_of
 from caminito.estimators.choices import Choice, data_scale, prior_gap
 from caminito.estimators.conditions import ConditionCodec
 from caminito.estimators.frames import Container
+from caminito.estimators.grids import CalibratedGrid, draws_for, missed
+from caminito.estimators.likelihood import LikelihoodMethod, cells, chosen, log_density
 from caminito.estimators.schema import parse_config, parse_training
 from caminito.process import EDM, Process, process_from_dict
 from caminito.process import grid as grids
-from caminito.sampling import Ancestral, DPMpp2M, PerSample, Solver, log_prob, sample, solver_named, start, trajectory
+from caminito.sampling import (
+    Ancestral,
+    CalibrationMethod,
+    DPMpp2M,
+    PerSample,
+    Solver,
+    bits_per_dim,
+    calibrate,
+    dequantise,
+    sample,
+    solver_named,
+    start,
+    trajectory,
+)
 from caminito.training import (
     Progress,
     TrainingConfig,
@@ -96,6 +111,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
     classes_ : array of the classes of y, if y was given as labels
     choices_ : dict of Choice
     history_ : list of dict, one per validation
+    grids_ : list of CalibratedGrid, what `calibrate` found
     n_steps_ : int, training steps done
     training_ : TrainingConfig, with all choices made; not saved with the model
 
@@ -111,6 +127,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
     denoiser_: NetworkDenoiser
     residual_variance_: ResidualVariance | None
     history_: list[dict[str, Any]]
+    grids_: list[CalibratedGrid]
     _state: TrainingState | None
 
     def __init__(
@@ -267,6 +284,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         self.choices_ = Description()
         self.history_ = []
         self.residual_variance_ = None
+        self.grids_ = []
         self.process_ = self._choose_process(scale.sigma_max)
         if self.process == "auto":
             self.choices_["process"] = Choice(
@@ -455,7 +473,11 @@ class DiffusionModel(DensityMixin, BaseEstimator):
             yield frame.t, self._items(frame.x / math.hypot(*self.process_.kernel(frame.t)))
 
     def solver_and_grid(
-        self, n_steps: int | None = None, solver: str | Mapping[str, Any] | Solver | None = None
+        self,
+        n_steps: int | None = None,
+        solver: str | Mapping[str, Any] | Solver | None = None,
+        *,
+        calibrated: bool = True,
     ) -> tuple[Solver, Tensor]:
         """What `sample` walks with: the solver, and the n_steps + 1 times it visits.
 
@@ -465,33 +487,175 @@ class DiffusionModel(DensityMixin, BaseEstimator):
             That of the model unless given, else 48; a chain has no more than its own.
         solver : optional
             That of the model unless given, else the one that suits its kind of data.
+        calibrated : bool
+            The times that `calibrate` found for this solver and so many steps, if it did.
         """
         check_is_fitted(self, "denoiser_")
         steps = (self.n_steps or 48) if n_steps is None else n_steps
         if steps < 1:
             raise ConfigError(f"n_steps: expected a whole number >= 1, got {steps}.")
         grid = self._grid(steps)
-        chosen = self.solver if solver is None else solver
-        if chosen == "auto":
-            chosen = Ancestral("large") if len(self.event_shape_) > 1 and len(grid) > 32 else DPMpp2M()
-        return solver_named(chosen), grid
+        asked = self.solver if solver is None else solver
+        if asked == "auto":
+            asked = Ancestral("large") if len(self.event_shape_) > 1 and len(grid) > 32 else DPMpp2M()
+        rule = solver_named(asked)
+        known = [g.times for g in self.grids_ if g.solver == rule and g.n_steps == len(grid) - 1]
+        return rule, known[0] if known and calibrated else grid
 
-    def score_samples(self, X: ArrayLike, *, n_steps: int = 48) -> np.ndarray:
-        """Log-density of each item, in nats and data units, through the probability-flow ODE.
+    def calibrate(
+        self,
+        X: ArrayLike,
+        n_steps: int,
+        y: ArrayLike | None = None,
+        *,
+        condition: Mapping[str, ArrayLike] | None = None,
+        solver: str | Mapping[str, Any] | Solver | None = None,
+        method: CalibrationMethod | Literal["auto"] = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> CalibratedGrid:
+        """Find the times at which a solver does best in `n_steps` steps, and keep them.
 
-        Approximate: solver error O(n_steps^-2); beyond 64 entries per item the divergence is estimated with probes.
+        `sample` takes them of itself whenever the same solver is asked for as many steps.
+
+        Parameters
+        ----------
+        X : array like that of `fit`, with at least 16 items
+            Some tens or hundreds of them are used, drawn at random.
+        n_steps : int >= 1
+        y, condition : as in `fit`
+        solver : that of the model unless given; 'auto' is then the one that suits so many steps
+        method : 'auto', 'search', 'klub', 'score' or 'trajectory'
+            As in `caminito.sampling.calibrate`. auto: 'search', or 'klub' for a solver that draws noise.
+        random_state : int, optional
+            The result depends on it, the model and the arguments alone.
+        progress : (done, total) -> None, optional
+
+        Returns
+        -------
+        CalibratedGrid
+            Also kept in `grids_`, in the place of an earlier one for the same solver and number of steps.
         """
-        check_is_fitted(self, "denoiser_")
-        array = self._validated(X, reset=False)
-        x = self.codec_.encode(array)
-        grid = grids.karras(self.process_, n_steps, **self._range()) if not self.process_.is_discrete else None
-        rows = self._rows_at_once()
+        rule, usual = self.solver_and_grid(n_steps, solver, calibrated=False)
+        if method == "auto":
+            method = "klub" if rule.is_stochastic else "search"
+        array, seed, draws = self._known(X), self._seed(random_state), draws_for(math.prod(self.event_shape_))
+        rows = permutation(seed, Stream.SPLIT, 2, len(array))[:draws].numpy()
         with self._averaged():
-            values = [
-                log_prob(self.denoiser_, part.to(self._device()), grid=grid, first=i * rows)
-                for i, part in enumerate(x.split(rows))
-            ]
-        return torch.cat(values).numpy() + self.codec_.log_det(array)
+            times = calibrate(
+                self._walked(),
+                self.codec_.encode(array[rows]).to(self._device()),
+                rule,
+                n_steps,
+                method=method,
+                like=usual,
+                seed=seed,
+                cond=rows_of(self._given(y, condition, len(array)), torch.from_numpy(rows)),
+                draws=draws,
+                batch_size=self._rows_at_once(),
+                progress=progress,
+            )
+            before = after = None
+            if not rule.is_stochastic:
+                shape, cond, _ = self._asked(draws, None, seed, 0)
+                fine = self._grid(16 * n_steps)
+                how = {"cond": cond, "seed": seed, "batch_size": self._rows_at_once(), "device": self._device()}
+                before, after = missed(self._walked(), shape, fine, [usual, times], rule, **how)
+        found = CalibratedGrid(rule, times, method, before, after)
+        self.grids_ = [g for g in self.grids_ if (g.solver, g.n_steps) != (rule, n_steps)] + [found]
+        return found
+
+    def score_samples(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        condition: Mapping[str, ArrayLike] | None = None,
+        method: LikelihoodMethod = "auto",
+        n_steps: int | None = None,
+        rtol: float = 1e-5,
+        exact: bool | None = None,
+        probes: int = 4,
+        random_state: int | np.random.RandomState | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> np.ndarray:
+        """Log-density of each item, in nats and data units.
+
+        Parameters
+        ----------
+        X : array like that of `fit`
+        y, condition : of the items; without them the density is that of no condition
+        method : 'auto', 'heun', 'dopri5' or 'bound'
+            The probability-flow ODE by Heun's rule on `n_steps` steps, error O(n_steps^-2); by Dormand-Prince 5(4) to a
+            tolerance; or the variational bound, which lies below the log-density. auto: heun; the bound for a chain.
+        n_steps : int, optional
+            48 unless given; all steps of a chain.
+        rtol : float
+            Error that 'dopri5' allows in one step, relative and in nats.
+        exact : bool, optional
+            Exact divergence, or Hutchinson's estimate with `probes` probes; exact up to 64 entries unless given.
+        random_state : int, optional
+            Of probes and noise; that of the model unless given. Item i depends on it and on i alone.
+        progress : (done, total) -> None, optional
+
+        Returns
+        -------
+        array (n,) of float64
+
+        Warns
+        -----
+        ApproximateLikelihood
+            If the divergence is estimated, or a chain's bound stands for the density.
+        """
+        array, how = self._known(X), chosen(method, self.process_)
+        ode = {"rtol": rtol, "atol": rtol, "exact": exact, "probes": probes} if how != "bound" else {}
+        options = {"cond": self._given(y, condition, len(array)), "seed": self._seed(random_state), **ode}
+        values = self._log_density(self.codec_.encode(array), how, n_steps, progress=progress, **options)
+        return values + self.codec_.log_det(array)
+
+    def bits_per_dim(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        condition: Mapping[str, ArrayLike] | None = None,
+        method: LikelihoodMethod = "bound",
+        n_steps: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> np.ndarray:
+        """Bits that each item of whole numbers costs per entry, at most: -log2 P(X) / entries.
+
+        Parameters
+        ----------
+        X : array of whole numbers, like that of `fit`
+        y, condition, random_state, progress : as in `score_samples`
+        method : 'bound', 'heun', 'dopri5' or 'auto'
+            The variational bound with the probability of the cell of each value; or the density of the ODE on cells
+            filled with uniform noise (Theis et al. 2016, section 3.1), for which a model that was never shown such
+            noise pays. auto: as in `score_samples`.
+        n_steps : int, optional
+            Of the bound or the ODE: 48 unless given; all steps of a chain. More steps tighten the bound.
+
+        Returns
+        -------
+        array (n,) of float64
+
+        Raises
+        ------
+        ConfigError
+            If the data of this model are not whole numbers.
+        """
+        array, how = self._known(X), chosen(method, self.process_)
+        seed, levels = self._seed(random_state), cells(self.codec_, array)
+        options: dict[str, Any] = {"cond": self._given(y, condition, len(array)), "seed": seed, "progress": progress}
+        if how == "bound":
+            nats = self._log_density(self.codec_.encode(array), how, n_steps, levels=levels, **options)
+        else:
+            whole = torch.from_numpy(array.astype(np.float64))
+            filled = dequantise(whole, width=self.codec_.quantum or 1.0, seed=seed).numpy()
+            nats = self._log_density(self.codec_.encode(filled), how, n_steps, **options) + self.codec_.log_det(array)
+        return np.asarray(bits_per_dim(torch.from_numpy(nats), math.prod(array.shape[1:])))
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
         """Mean log-density of X, in nats."""
@@ -562,6 +726,33 @@ class DiffusionModel(DensityMixin, BaseEstimator):
             return grids.trailing(self.process_, min(steps, int(self.process_.t_max)))
         return grids.karras(self.process_, steps, **self._range())
 
+    def _log_density(self, x: Tensor, how: str, n_steps: int | None, **options: Any) -> np.ndarray:
+        """Nats of encoded items, in encoded units."""
+        steps = (int(self.process_.t_max) if self.process_.is_discrete else 48) if n_steps is None else n_steps
+        with self._averaged():
+            return log_density(
+                self._walked(),
+                x,
+                self._grid(steps),
+                how,
+                rows=self._rows_at_once(),
+                device=self._device(),
+                **options,
+            )
+
+    def _known(self, X: ArrayLike) -> np.ndarray:
+        """X checked against the training data."""
+        check_is_fitted(self, "denoiser_")
+        return self._validated(X, reset=False)
+
+    def _given(self, y: ArrayLike | None, condition: Mapping[str, ArrayLike] | None, n: int) -> Condition:
+        """Conditions of n items."""
+        columns = dict(condition or {}) | ({} if y is None else {"y": y})
+        return {k: v.to(self._device()) for k, v in self.conditions_.encode(columns, n).items()} or None
+
+    def _seed(self, random_state: int | np.random.RandomState | None) -> int:
+        return seed_from(self.random_state if random_state is None else random_state)
+
     def _rows_at_once(self) -> int:
         return max(1, min(4096, 2**20 // int(np.prod(self.event_shape_))))
 
@@ -574,7 +765,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         """Shape, conditions and seed of the samples asked for."""
         if isinstance(n_samples, bool) or int(n_samples) != n_samples or n_samples < 1:
             raise ConfigError(f"n_samples: expected a whole number >= 1, got {n_samples!r}.")
-        n, seed = int(n_samples), seed_from(self.random_state if random_state is None else random_state)
+        n, seed = int(n_samples), self._seed(random_state)
         if condition is None:
             rows = self.conditions_.draw(n, seed, first)
         else:

@@ -166,12 +166,16 @@ class Run:
                 "Give the path of the same data, or start a new run with these."
             )
 
+    def rows(self, source: Source) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the items trained on, and of those held out: the same in every sitting."""
+        n = len(source.items)
+        if self.config.validation_fraction == 0 or n < 10:
+            return np.arange(n), np.arange(0)
+        return holdout(n, self.config.validation_fraction, seed_from(self.config.random_state))
+
     def split(self, source: Source) -> tuple[np.ndarray, np.ndarray]:
-        """Items trained on, and items held out: the same in every sitting."""
-        items = self.reading.items(source)
-        if self.config.validation_fraction == 0 or len(items) < 10:
-            return items, items[:0]
-        train, held = holdout(len(items), self.config.validation_fraction, seed_from(self.config.random_state))
+        """Items trained on, and items held out."""
+        items, (train, held) = self.reading.items(source), self.rows(source)
         return items[train], items[held]
 
     # -- training -----------------------------------------------------------------------------------------------------

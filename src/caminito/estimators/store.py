@@ -21,6 +21,7 @@ from caminito.denoiser import NetworkDenoiser, Precondition, ResidualVariance
 from caminito.estimators.choices import Choice
 from caminito.estimators.conditions import ConditionCodec
 from caminito.estimators.frames import Container
+from caminito.estimators.grids import CalibratedGrid
 from caminito.estimators.image import ImageDiffusion
 from caminito.estimators.model import Description, DiffusionModel
 from caminito.process import Process, process_from_dict, process_to_dict
@@ -70,6 +71,7 @@ def save_model(model: DiffusionModel, path: str | Path) -> None:
             "n_steps": model.n_steps_,
             "choices": {name: [choice.value, choice.why] for name, choice in model.choices_.items()},
             "history": model.history_,
+            "grids": [grid.to_dict() for grid in model.grids_],
             "residual_variance": None
             if residual is None
             else {"logsnr": residual.levels.tolist(), "residuals": residual.residuals.tolist()},
@@ -130,6 +132,7 @@ def _rebuilt(facts: Mapping[str, Any], path: Path) -> DiffusionModel:
     model.n_steps_ = facts["n_steps"]
     model.choices_ = Description({name: Choice(*pair) for name, pair in facts["choices"].items()})
     model.history_ = facts["history"]
+    model.grids_ = [CalibratedGrid.from_dict(grid) for grid in facts["grids"]]
     residual = facts["residual_variance"]
     model.residual_variance_ = residual and ResidualVariance(
         model.denoiser_, torch.tensor(residual["logsnr"]).double(), torch.tensor(residual["residuals"]).double()

@@ -98,7 +98,7 @@ class Levels:
         Source: Ho et al. 2020, eq. 13.
         """
         low, high = (torch.as_tensor(v, dtype=torch.float64) for v in (self.low, self.high))
-        half = (high - low) / (2 * (self.count - 1))
+        half = (high - low) / (2.0 * (self.count - 1))
         below = torch.where(x < low + half, -torch.inf, x - half)
         above = torch.where(x > high - half, torch.inf, x + half)
         return _log_mass((below - mean) / std, (above - mean) / std)

@@ -199,7 +199,7 @@ def _rows(cond: Condition, low: int, high: int, n: int) -> Mapping[str, Any] | N
     def cut(name: str, value: Any) -> Any:
         if isinstance(value, tuple):  # a value with its presence or mask
             parts: list[Any] = [None if part is None else cut(name, part) for part in value]
-            return type(value)(*parts)
+            return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
         if len(value) not in (1, n):
             raise ConditionError(
                 f"condition {name!r}: expected {n} rows (one per sample) or 1, got {len(value)}. "

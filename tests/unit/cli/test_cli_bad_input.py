@@ -125,7 +125,14 @@ def test_an_unknown_class_is_answered_with_the_known_ones(run: Path) -> None:
 
 
 def test_an_unknown_solver_is_answered_with_the_known_ones(run: Path) -> None:
-    assert "dpmpp2m" in refused("sample", str(run), "--solver", "eular")
+    for command in ("sample", "calibrate", "evaluate"):
+        assert "dpmpp2m" in refused(command, str(run), "--solver", "eular")
+
+
+def test_an_unknown_method_of_calibration_is_answered_with_the_known_ones(run: Path) -> None:
+    message = refused("calibrate", str(run), "--method", "best")
+    assert "--method: expected one of auto, search, klub, score, trajectory, got 'best'" in message
+    assert "draws noise on the way" in refused("calibrate", str(run), "--solver", "ancestral", "--method", "search")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +171,7 @@ def test_set_reaches_into_options_that_a_file_left_at_auto(here: Path) -> None:
     assert done.exit_code == 0, done.output
 
 
-@pytest.mark.parametrize("command", ["sample", "evaluate", "report", "doctor"])
+@pytest.mark.parametrize("command", ["sample", "calibrate", "evaluate", "report", "doctor"])
 def test_what_is_not_a_run_is_refused(here: Path, command: str) -> None:
     (here / "folder").mkdir()
     assert "nothing at this path" in refused(command, "absent")

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import caminito
 from caminito.cli.app import app
 
+COMMANDS = ("inspect", "train", "sample", "calibrate", "evaluate", "report", "doctor")
 HEAVY = ("torch", "numpy", "pandas", "matplotlib", "sklearn", "yaml")
 
 
@@ -28,7 +29,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 def test_help_names_every_command_in_the_order_of_use() -> None:
     text = CliRunner().invoke(app, ["--help"]).output
-    places = [text.index(f"│ {name} ") for name in ("inspect", "train", "sample", "evaluate", "report", "doctor")]
+    places = [text.index(f"│ {name} ") for name in COMMANDS]
     assert places == sorted(places)
 
 
