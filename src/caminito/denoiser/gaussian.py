@@ -21,7 +21,7 @@ from caminito.denoiser.base import Condition, Denoiser
 from caminito.process import Process
 from caminito.process.base import Time
 
-__all__ = ["GaussianDenoiser", "Spectrum"]
+__all__ = ["GaussianDenoiser", "Spectrum", "rows_times"]
 
 
 class Spectrum:
@@ -51,24 +51,31 @@ class Spectrum:
         if bool((self.values < 0).any()):
             raise ConfigError("cov: expected variances >= 0, got a negative eigenvalue.")
 
+    @classmethod
+    def of(cls, cov: Tensor, event: tuple[int, ...]) -> Spectrum:
+        """That of an event, whose diagonal may have its shape."""
+        size = math.prod(event)
+        is_diagonal = tuple(cov.shape) == event and tuple(cov.shape) != (size, size)
+        return cls(cov.flatten() if is_diagonal else cov, size)
+
     def into(self, x: Tensor) -> Tensor:
         """Coordinates of rows (B, d) in the eigenbasis."""
-        return x if self.basis is None else _rows_times(x, self.basis.to(x))
+        return x if self.basis is None else rows_times(x, self.basis.to(x))
 
     def back(self, x: Tensor) -> Tensor:
         """Rows (B, d) from their coordinates in the eigenbasis."""
-        return x if self.basis is None else _rows_times(x, self.basis.T.to(x))
+        return x if self.basis is None else rows_times(x, self.basis.T.to(x))
 
     def diagonal(self, values: Tensor) -> Tensor:
         """Diagonal of U diag(values) U^T for values of shape (..., d)."""
-        return values if self.basis is None else _rows_times(values, (self.basis.T**2).to(values))
+        return values if self.basis is None else rows_times(values, (self.basis.T**2).to(values))
 
 
-def _rows_times(rows: Tensor, matrix: Tensor) -> Tensor:
-    """`rows @ matrix`, summed in an order that does not depend on the number of rows, as that of `@` does."""
-    total = rows[..., :1] * matrix[0]
-    for j in range(1, len(matrix)):
-        total = total + rows[..., j : j + 1] * matrix[j]
+def rows_times(rows: Tensor, matrix: Tensor) -> Tensor:
+    """Rows (..., d) times matrix (..., d, e), summed in an order that, unlike that of `@`, ignores their number."""
+    total = rows[..., :1] * matrix[..., 0, :]
+    for j in range(1, matrix.shape[-2]):
+        total = total + rows[..., j : j + 1] * matrix[..., j, :]
     return total
 
 
@@ -85,10 +92,7 @@ class GaussianDenoiser(Denoiser):
     def __init__(self, mean: Tensor, cov: Tensor | float, process: Process) -> None:
         self._mean = torch.as_tensor(mean, dtype=torch.float64)
         self.event_shape = tuple(self._mean.shape)
-        size = self._mean.numel()
-        full = torch.as_tensor(cov, dtype=torch.float64)
-        is_diagonal = full.shape == self._mean.shape and full.shape != (size, size)
-        self._spectrum = Spectrum(full.flatten() if is_diagonal else full, size)
+        self._spectrum = Spectrum.of(torch.as_tensor(cov, dtype=torch.float64), self.event_shape)
         self.process = process
         self.data_moments = (self._mean, self._spectrum.diagonal(self._spectrum.values).reshape(self.event_shape))
 

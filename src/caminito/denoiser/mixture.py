@@ -11,18 +11,23 @@ Source: Bishop 2006, eq. 2.113-2.117, for each component.
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from caminito._errors import ConfigError, ShapeError
 from caminito.denoiser.base import Condition, Denoiser
-from caminito.denoiser.gaussian import GaussianDenoiser
+from caminito.denoiser.gaussian import Spectrum, rows_times
 from caminito.process import Process
 from caminito.process.base import Time
 
 __all__ = ["MixtureDenoiser"]
+
+_CHUNK_VALUES = 2_000_000  # entries of (row, component, dimension) held at once
+_TINY = torch.finfo(torch.float64).tiny
 
 
 class MixtureDenoiser(Denoiser):
@@ -58,11 +63,16 @@ class MixtureDenoiser(Denoiser):
         self.process = process
         self.event_shape = tuple(m.shape[1:])
         self._log_weights = torch.log(w)
-        self._parts = [GaussianDenoiser(m[k], c if c.ndim == 0 else c[k], process) for k in range(len(w))]
-        column = w.reshape(-1, *([1] * len(self.event_shape)))
-        mean = (column * m).sum(0)
-        spread = torch.stack([torch.as_tensor(part.data_moments[1]) for part in self._parts])
-        self.data_moments = (mean, (column * (spread + (m - mean) ** 2)).sum(0))
+        self._means = m.flatten(1)
+        spectra = [Spectrum.of(c if c.ndim == 0 else c[k], self.event_shape) for k in range(len(w))]
+        self._values = torch.stack([spectrum.values for spectrum in spectra])
+        self._basis = None
+        if any(spectrum.basis is not None for spectrum in spectra):
+            eye = torch.eye(self._means.shape[1], dtype=torch.float64)
+            self._basis = torch.stack([eye if spectrum.basis is None else spectrum.basis for spectrum in spectra])
+        mean = (w[:, None] * self._means).sum(0)
+        var = (w[:, None] * (self._diagonal(self._values) + (self._means - mean) ** 2)).sum(0)
+        self.data_moments = (mean.reshape(self.event_shape), var.reshape(self.event_shape))
 
     @classmethod
     def from_sklearn(cls, mixture: Any, process: Process) -> MixtureDenoiser:
@@ -75,34 +85,74 @@ class MixtureDenoiser(Denoiser):
         weights = torch.as_tensor(mixture.weights_, dtype=torch.float64)
         return cls(weights / weights.sum(), torch.as_tensor(mixture.means_), covs, process)
 
-    def _log_joint(self, x_t: Tensor, t: Time) -> Tensor:
-        marginals = torch.stack([part.log_marginal(x_t, t) for part in self._parts], 1)
-        return marginals + self._log_weights.to(x_t)
+    def _diagonal(self, values: Tensor) -> Tensor:
+        """Diagonals of U_k diag(values_k) U_k^T."""
+        return values if self._basis is None else rows_times(values, (self._basis.mT**2).to(values))
+
+    def _chunks(self, x_t: Tensor, t: Time) -> Iterator[_Components]:
+        """What the components say, for as many rows at a time as fit in memory."""
+        rows = max(1, _CHUNK_VALUES // self._means.numel())
+        alpha, sigma = self.process.kernel(t)
+        for low in range(0, max(len(x_t), 1), rows):
+            x = x_t[low : low + rows].flatten(1)
+            a, s = (c[low : low + rows, None, None] if c.ndim else c for c in (alpha, sigma))
+            apart = x[:, None] - (a * self._means).to(x)
+            if self._basis is not None:
+                apart = rows_times(apart, self._basis.to(x))
+            yield _Components(apart, a, s, a**2 * self._values + s**2)
+
+    def _log_joint(self, part: _Components) -> Tensor:
+        x = part.apart
+        total = part.total.to(x).clamp_min(torch.finfo(x.dtype).tiny)
+        marginals = -0.5 * (x**2 / total + torch.log(total) + math.log(2 * math.pi)).sum(-1)
+        return marginals + self._log_weights.to(x)
+
+    def _means_of(self, part: _Components) -> Tensor:
+        """D_k, shape (B, K, d)."""
+        gain = part.alpha * self._values / part.total.clamp_min(_TINY)
+        moved = gain.to(part.apart) * part.apart
+        if self._basis is not None:
+            moved = rows_times(moved, self._basis.mT.to(moved))
+        return self._means.to(moved) + moved
 
     def responsibilities(self, x_t: Tensor, t: Time) -> Tensor:
         """Posterior weights of the components, shape (B, K)."""
-        return torch.softmax(self._log_joint(x_t, t), 1)
-
-    def _shares(self, x_t: Tensor, t: Time) -> tuple[Tensor, ...]:
-        """Responsibilities, one column (B, 1, ...) for each component."""
-        column = (len(x_t), *([1] * len(self.event_shape or ())))
-        return tuple(r.reshape(column) for r in self.responsibilities(x_t, t).unbind(1))
+        return torch.cat([torch.softmax(self._log_joint(part), 1) for part in self._chunks(x_t, t)])
 
     def mean(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
         """sum_k r_k D_k."""
-        # summed component by component: the order must not depend on the number of rows
-        total = torch.zeros_like(x_t)
-        for r, part in zip(self._shares(x_t, t), self._parts):
-            total = total + r * part.mean(x_t, t)
-        return total
+        parts = self._chunks(x_t, t)
+        means = [_average(torch.softmax(self._log_joint(part), 1), self._means_of(part)) for part in parts]
+        return torch.cat(means).reshape(x_t.shape)
 
     def var(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
         """Diagonal of sum_k r_k (C_k + (D_k - E)(D_k - E)^T)."""
-        centre, total = self.mean(x_t, t), torch.zeros_like(x_t)
-        for r, part in zip(self._shares(x_t, t), self._parts):
-            total = total + r * (part.var(x_t, t) + (part.mean(x_t, t) - centre) ** 2)
-        return total
+        out = []
+        for part in self._chunks(x_t, t):
+            shares, means = torch.softmax(self._log_joint(part), 1), self._means_of(part)
+            share = part.sigma**2 / part.total.clamp_min(_TINY)
+            share = torch.where(part.total == 0, torch.ones_like(share), share)  # x_t says nothing of x0
+            within = self._diagonal(self._values * share).to(means)
+            out.append(_average(shares, within + (means - _average(shares, means)[:, None]) ** 2))
+        return torch.cat(out).reshape(x_t.shape)
 
     def log_marginal(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
         """Log of the mixture of noisy components."""
-        return torch.logsumexp(self._log_joint(x_t, t), 1)
+        return torch.cat([torch.logsumexp(self._log_joint(part), 1) for part in self._chunks(x_t, t)])
+
+
+class _Components(NamedTuple):
+    """x_t - alpha m_k in the eigenbasis of S_k, (B, K, d); alpha and sigma; alpha^2 q_k + sigma^2."""
+
+    apart: Tensor
+    alpha: Tensor
+    sigma: Tensor
+    total: Tensor
+
+
+def _average(shares: Tensor, values: Tensor) -> Tensor:
+    """sum_k shares_k values_k, component by component: the order must not depend on the number of rows."""
+    total = shares[:, :1] * values[:, 0]
+    for k in range(1, shares.shape[1]):
+        total = total + shares[:, k : k + 1] * values[:, k]
+    return total
