@@ -44,7 +44,7 @@ html_copy_source = False
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "navbar_persistent": ["search-button"],
-    "header_links_before_dropdown": 9,
+    "header_links_before_dropdown": 10,
     "secondary_sidebar_items": ["page-toc"],
     "show_prev_next": True,
     "show_nav_level": 1,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["doctor"]
 
-_EXTRAS = {"docs": "sphinx", "bench": "diffusers", "dev": "pytest"}
+_EXTRAS = {"docs": "sphinx", "diffusers": "diffusers", "dev": "pytest"}
 
 
 def doctor(

@@ -1,8 +1,16 @@
 """Denoisers: E[x0 | x_t], exact, learnt or adapted, and the same knowledge in other words."""
 
 from caminito.denoiser.base import Condition, Denoiser, rows_of
+from caminito.denoiser.diffusers import (
+    DiffusersDenoiser,
+    DiffusersModel,
+    DiffusersUNet,
+    from_diffusers,
+    to_diffusers,
+)
 from caminito.denoiser.empirical import EmpiricalDenoiser
 from caminito.denoiser.gaussian import GaussianDenoiser
+from caminito.denoiser.k_diffusion import KDiffusionModel, to_k_diffusion
 from caminito.denoiser.mixture import MixtureDenoiser
 from caminito.denoiser.network import NetworkDenoiser
 from caminito.denoiser.precondition import Precondition, Prediction
@@ -12,8 +20,12 @@ from caminito.denoiser.views import eps, flow, from_eps, from_flow, from_score, 
 __all__ = [
     "Condition",
     "Denoiser",
+    "DiffusersDenoiser",
+    "DiffusersModel",
+    "DiffusersUNet",
     "EmpiricalDenoiser",
     "GaussianDenoiser",
+    "KDiffusionModel",
     "MixtureDenoiser",
     "NetworkDenoiser",
     "Precondition",
@@ -21,6 +33,7 @@ __all__ = [
     "ResidualVariance",
     "eps",
     "flow",
+    "from_diffusers",
     "from_eps",
     "from_flow",
     "from_score",
@@ -28,5 +41,7 @@ __all__ = [
     "from_x0",
     "rows_of",
     "score",
+    "to_diffusers",
+    "to_k_diffusion",
     "v",
 ]
