@@ -1,72 +1,29 @@
 """The public checks pass every part of the house, and catch each identity broken on purpose, by name."""
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
 import torch
+from parts import PROCESSES, SOLVERS
 
+from caminito import testing
 from caminito._errors import ShapeError
 from caminito.denoiser import EmpiricalDenoiser, GaussianDenoiser, MixtureDenoiser, ResidualVariance, from_eps
-from caminito.process import EDM, VE, VP, Chain, Cosine, FromLogSNR, Kernel, RectifiedFlow, SubVP
+from caminito.process import VP, Kernel
 from caminito.process import grid as grids
 from caminito.process.base import ContinuousProcess, as_time
-from caminito.sampling import (
-    DDIM,
-    DEIS,
-    IPNDM,
-    LMS,
-    PNDM,
-    Adams,
-    Ancestral,
-    Churn,
-    DPMpp2M,
-    DPMpp2MSDE,
-    DPMpp2S,
-    DPMpp3M,
-    DPMpp3MSDE,
-    DPMSolver2,
-    Euler,
-    EulerAncestral,
-    Heun,
-    Restart,
-    SASolver,
-    Solver,
-    Step,
-    UniPC,
-    sample,
-)
-from caminito.testing import BrokenIdentity, check_denoiser, check_process, check_solver, propagate
+from caminito.sampling import DDIM, PNDM, Ancestral, Solver, Step, sample
+from caminito.sampling.solvers import legs
+from caminito.testing import BrokenIdentity, propagate
 
-PROCESSES = {
-    "VP": VP(),
-    "Cosine": Cosine(),
-    "Cosine-shifted": Cosine(-1.5),
-    "SubVP": SubVP(),
-    "VE": VE(),
-    "EDM": EDM(),
-    "RectifiedFlow": RectifiedFlow(),
-    "FromLogSNR": FromLogSNR(lambda t: 10 - 25 * t),
-    "linear": Chain.ddpm("linear"),
-    "cosine": Chain.ddpm("cosine"),
-    "sigmoid": Chain.ddpm("sigmoid", steps=50),
-    "zero-snr": Chain.ddpm("scaled-linear", zero_snr=True),
-    "forgetting": Chain([0.1, 1.0, 0.2], [0.3, 0.4, 0.5]),
-    "turning": Chain([0.1, 1.4, 0.2, 1.2], [0.3, 0.4, 0.5, 0.1]),
-    "pausing": Chain([0.0, 0.1, 1.0, 0.2], [0.0, 0.3, 0.0, 0.3]),
-    "discretised": Chain.discretise(VP(), torch.linspace(0, 1, 11)),
-}
-SOLVERS = [
-    *(Ancestral(), Ancestral("large"), Ancestral("posterior")),
-    *(DDIM(), DDIM(0.5), DDIM(1.0), DDIM(0.5, "posterior"), EulerAncestral()),
-    *(Euler(), Heun(), DPMSolver2(), DPMpp2S()),
-    *(Adams(order, prediction) for order in (2, 3, 4) for prediction in ("x0", "eps", "v")),
-    *(DPMpp2M(), DPMpp3M(), DPMpp3M(legacy=True), DEIS(), LMS(), IPNDM(), PNDM(), PNDM("heun")),
-    *(UniPC(1), UniPC(2), UniPC(3), UniPC(2, "bh1"), UniPC(3, "bh1")),
-    *(DPMpp2MSDE(), DPMpp2MSDE(0.5), DPMpp2MSDE(variance="posterior"), DPMpp3MSDE(), SASolver()),
-    *(SASolver(predictor=3, corrector=4), SASolver(0.5, corrector=0), Churn(), Churn(DDIM(0.5), amount=4.0), Restart()),
-]
+check_denoiser, check_process, check_solver = (
+    functools.partial(check, verbose=False)
+    for check in (testing.check_denoiser, testing.check_process, testing.check_solver)
+)
+
 G = torch.Generator().manual_seed(0)
 
 
@@ -102,8 +59,13 @@ def test_every_exact_denoiser_passes(name):
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=str)
-def test_every_solver_passes(solver):
-    check_solver(solver)
+def test_every_solver_passes_and_all_but_two_are_the_same_under_every_schedule(solver):
+    """The variance of the transition, and a look at the middle of a step in t, are matters of the schedule."""
+    report = check_solver(solver)
+    assert all(row.verdict == "holds" for row in report.rows[:-1])
+    last = report["re-schedule invariance"]
+    assert last == report.rows[-1] and last.verdict == "noted"
+    assert last.measured.startswith("no" if solver in (Ancestral("large"), PNDM()) else "yes"), last
 
 
 def test_a_denoiser_of_another_library_passes_without_being_exact():
@@ -264,29 +226,55 @@ def test_check_denoiser_wants_a_batch_in_float64():
 
 @dataclass(frozen=True)
 class Broken(Solver):
-    """A solver with one thing wrong."""
+    """Euler's rule with one thing wrong."""
 
     wrong: str = ""
     order: ClassVar[int] = 1
     evals: ClassVar[int] = 1
 
+    def init(self, process, grid):
+        LAST.clear()
+        return legs(process, grid), 0
+
     def step(self, denoise, process, x, t, s, state, eps):
+        rows, i = state
+        leg, x0, scale = rows[i], denoise(x, t), rows[i].carry
         if self.wrong == "evals":
             denoise(x, t)
+        if self.wrong == "asks for noise":
+            eps()
         if self.wrong == "in place":
             x.mul_(1 + 1e-12)
-        right = DDIM().step(denoise, process, x, t, s, DDIM().init(process, torch.stack([t, s])), eps)
-        if self.wrong == "mean":
-            return Step(right.x + 1e-6, right.x0, None)
+        if self.wrong == "divides by zero":
+            scale *= (leg.sigma / leg.alpha) / (leg.sigma / leg.alpha)
         if self.wrong == "divides by alpha":
-            return Step(right.x * process.kernel(t).scale / process.kernel(t).scale, right.x0, None)
-        if self.wrong == "hidden state":
+            scale *= float(process.kernel(t).scale / process.kernel(t).scale)
+        if self.wrong == "no sign":
+            scale = abs(scale)
+        if self.wrong == "long chains" and process.t_max == 1000:
+            scale *= 0.99
+        moved = scale * x + (leg.alpha_s - scale * leg.alpha) * x0
+        if self.wrong == "mean":
+            moved += 1e-6
+        if self.wrong == "counts walks":
             COUNTER.append(1)
-            return Step(right.x + 1e-11 * len(COUNTER), right.x0, None)
-        return right
+            moved += 1e-11 * len(COUNTER)
+        if self.wrong == "remembers outside":
+            moved += 1e-13 * LAST[0] if LAST else 0
+            LAST[:] = [x0.mean(0)]
+        if self.wrong == "batch":
+            moved += 1e-13 * x.mean(0)
+        if self.wrong == "dtype":
+            moved = moved.double()
+        if self.wrong == "overwrites" and i > 1:
+            moved = x.copy_(moved)
+        if self.wrong == "last steps" and 0 < leg.sigma_s < 1e-4:
+            moved += 0.1
+        return Step(moved, x0, (rows, i + 1))
 
 
 COUNTER: list[int] = []
+LAST: list[torch.Tensor] = []
 
 
 @dataclass(frozen=True)
@@ -296,21 +284,67 @@ class ClaimsTwo(Broken):
     order: ClassVar[int] = 2
 
 
+@dataclass(frozen=True)
+class AsksAtTheEnd(Broken):
+    """Euler that looks at where it has come, and does nothing with it."""
+
+    evals: ClassVar[int] = 2
+
+    def step(self, denoise, process, x, t, s, state, eps):
+        step = super().step(denoise, process, x, t, s, state, eps)
+        denoise(step.x, s)
+        return step
+
+
+@dataclass(frozen=True)
+class Draws(Broken):
+    """Euler with a draw that counts for nothing, from a part of the noise that it does not claim."""
+
+    part: int = 1
+    is_stochastic: ClassVar[bool] = True
+
+    def step(self, denoise, process, x, t, s, state, eps):
+        step = super().step(denoise, process, x, t, s, state, eps)
+        return step._replace(x=step.x + 0 * eps(self.part))
+
+
+@dataclass(frozen=True)
+class Silent(Broken):
+    """Euler that says it draws noise, and draws none."""
+
+    is_stochastic: ClassVar[bool] = True
+
+
 @pytest.mark.parametrize(
     ("solver", "identity"),
     [
-        (Broken("evals"), "called as often as claimed"),
-        (Broken("in place"), "left as it was"),
+        (ClaimsTwo(), "converges with order 2.*measured order 0.98"),
+        (Broken("evals"), "evaluations in a step. .* called as often as claimed: `evals` says 1, it was 2"),
+        (Broken("asks for noise"), "noise is drawn. `is_stochastic` says False, and the walk drew noise"),
+        (Silent(), "noise is drawn. `is_stochastic` says True, and the walk drew none"),
+        (Draws(), "parts of the noise in a step, at most. `draws` says 1 at most, and a step asked for part 1"),
         (Broken("mean"), "mean of Gaussian data is reproduced"),
-        (Broken("divides by alpha"), "finite"),
-        (Broken("hidden state"), "no hidden state|mean of Gaussian data"),
-        (ClaimsTwo(), "converges with order 2"),
+        (Broken("divides by alpha"), r"every walk is finite .* with Cosine\(\).*NonFiniteError: step 1 of 1"),
+        (Broken("divides by zero"), r"every walk is finite .* with .*ZeroDivisionError: "),
+        (Broken("no sign"), "alpha < 0: the walk is that of the chain without turns"),
+        (Broken("last steps"), "last steps: x moves by no more than the noise that is left"),
+        (AsksAtTheEnd(), "last step: evaluations at t = 0 .* Got 1"),
+        (Broken("long chains"), "a thousand steps: the variance is that of the data"),
+        (Broken("batch"), "batch invariance"),
+        (Broken("in place"), r"the start is left as it was \(no writing in place\)"),
+        (Broken("overwrites"), r"points once made are left as they were \(no writing in place\)"),
+        (Broken("remembers outside"), "two walks at once are two walks"),
+        (Broken("counts walks"), "no hidden state|mean of Gaussian data"),
+        (Broken("dtype"), "float32 in, float32 out .* Got float32 on cpu, float64 on cpu"),
     ],
-    ids=lambda v: getattr(v, "wrong", ""),
+    ids=lambda v: getattr(v, "wrong", "") or type(v).__name__,
 )
 def test_a_solver_with_one_thing_wrong_is_caught_by_name(solver, identity):
-    with pytest.raises((BrokenIdentity, ArithmeticError), match=identity):
+    COUNTER.clear()
+    with pytest.raises(BrokenIdentity, match=identity) as caught:
         check_solver(solver)
+    *before, last = caught.value.report.rows
+    assert last.verdict == "broken" and all(row.verdict == "holds" for row in before)
 
 
 def test_propagated_moments_are_those_of_samples_within_standard_errors():

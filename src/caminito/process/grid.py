@@ -38,6 +38,7 @@ __all__ = [
 GridName = Literal["uniform", "logsnr", "karras", "leading", "trailing", "linspace"]
 
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0  # of sigma / alpha: the range of Karras et al. 2022
+_JUST_AFTER_0 = 1e-12
 
 
 def uniform(process: Process, steps: int) -> Tensor:
@@ -167,7 +168,8 @@ def _range(process: Process, steps: int, sigma_min: float, sigma_max: float | No
     """The asked range of sigma / alpha, cut at what the process reaches, and the time at which it begins."""
     _at_least_one(steps)
     end = math.exp(-float(process.logsnr(process.t_max)) / 2)
-    start = math.exp(-float(process.logsnr(1)) / 2) if process.is_discrete else 0.0
+    # a log-SNR curve of one's own may stop short of sigma_min
+    start = math.exp(-float(process.logsnr(1 if process.is_discrete else _JUST_AFTER_0)) / 2)
     most = SIGMA_MAX if sigma_max is None else sigma_max
     low, high = max(sigma_min, start), min(most, end)
     if not 0 < low < high:

@@ -182,9 +182,9 @@ def _search(fine: FineLevels, draws: Draws, rule: Solver, tally: _Tally) -> Tens
     def known(levels: Tensor) -> tuple[float, Tensor]:
         return float(np.square(missed(fine.grid(levels))).sum()), levels
 
-    h = 1e-4 if x.dtype == torch.float64 else 1e-2
+    how = {"h": 1e-4, "ftol": 1e-4} if x.dtype == torch.float64 else {"h": 1e-1, "ftol": 1e-2}  # above the rounding
     ends_of = float(fine.values[0]), float(fine.values[-1])
-    fit = LeastSquares(lambda u: missed(fine.grid(torch.from_numpy(u))), *ends_of, is_free=fine.last == 0, h=h)
+    fit = LeastSquares(lambda u: missed(fine.grid(torch.from_numpy(u))), *ends_of, is_free=fine.last == 0, **how)
     tally.expect(10 + (fine.steps + 2) * 3 * (_FIRST_LOOK + _LAST_LOOK))
     tried = sorted(map(known, starts), key=_miss)
     tried += [known(fit.run(u, _FIRST_LOOK)) for _, u in tried[:3]]

@@ -216,6 +216,8 @@ class LeastSquares:
         Whether u_m may be anywhere above `last`.
     h : float
         Change of a logarithm for one-sided derivatives.
+    ftol : float
+        Relative decrease of the sum below which the search ends.
     """
 
     residuals: Callable[[np.ndarray], np.ndarray]
@@ -223,6 +225,7 @@ class LeastSquares:
     last: float
     is_free: bool = False
     h: float = 1e-5
+    ftol: float = 1e-4
 
     def run(self, levels: Tensor, iterations: int) -> Tensor:
         """The levels of a local minimum, from the given ones; an iteration is about m + 2 calls of `residuals`."""
@@ -245,7 +248,7 @@ class LeastSquares:
             moved = [self.residuals(self._levels(z + self.h * unit)) for unit in np.eye(len(z))]
             return (np.stack(moved, 1) - here[:, None]) / self.h
 
-        found = least_squares(at, start, jac=slopes, max_nfev=iterations, ftol=1e-4)
+        found = least_squares(at, start, jac=slopes, max_nfev=iterations, ftol=self.ftol)
         return torch.from_numpy(self._levels(found.x))
 
     def _levels(self, z: np.ndarray) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Proofs that anyone can run: oracles in closed form, and checks that name the identity that a part breaks."""
 
-from caminito.testing.checks import BrokenIdentity, check_denoiser, check_process, check_solver
+from caminito.testing.checks_denoiser import check_denoiser
+from caminito.testing.checks_process import check_process
+from caminito.testing.checks_solver import check_solver
 from caminito.testing.oracles import (
     Moments,
     UnitNoise,
@@ -10,10 +12,13 @@ from caminito.testing.oracles import (
     joint,
     propagate,
 )
+from caminito.testing.report import BrokenIdentity, Report, Row
 
 __all__ = [
     "BrokenIdentity",
     "Moments",
+    "Report",
+    "Row",
     "UnitNoise",
     "check_denoiser",
     "check_process",
