@@ -11,6 +11,7 @@ al. 2022 (sigmoid); Lin et al. 2024, algorithm 1 (zero terminal SNR).
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -59,11 +60,11 @@ class Chain(Process):
     def _build(self, scale: Tensor, std: Tensor) -> None:
         self.scale, self.std = scale, std  # of the steps, shape (T,)
         self.t_max = float(len(scale))
-        alpha, sigma = [torch.ones((), dtype=torch.float64)], [torch.zeros((), dtype=torch.float64)]
-        for a, b in zip(scale, std):
+        alpha, sigma = [1.0], [0.0]
+        for a, b in zip(scale.tolist(), std.tolist()):
             alpha.append(a * alpha[-1])
-            sigma.append(torch.hypot(a * sigma[-1], b))
-        self._alpha, self._sigma = torch.stack(alpha), torch.stack(sigma)
+            sigma.append(math.hypot(a * sigma[-1], b))
+        self._alpha, self._sigma = (torch.tensor(c, dtype=torch.float64) for c in (alpha, sigma))
         if float(self._sigma[-1]) == 0:
             raise ConfigError(
                 "noise: expected some sigma_i > 0 that is not erased, got a chain that ends without noise."

@@ -139,7 +139,7 @@ def legs(process: Process, grid: Tensor) -> list[Leg]:
     """The numbers of every step of a grid of n + 1 times."""
     alpha, sigma = (c.tolist() for c in process.kernel(grid))
     lam = (process.logsnr(grid) / 2).tolist()
-    turns = torch.where(process.transition(grid[1:], grid[:-1]).scale < 0, -1.0, 1.0).tolist()
+    turns = [_turn(process, grid, alpha, i) for i in range(len(alpha) - 1)]
     signs = [math.copysign(1.0, alpha[-1])]
     for turn in reversed(turns):
         signs.append(signs[-1] * turn)
@@ -151,6 +151,14 @@ def legs(process: Process, grid: Tensor) -> list[Leg]:
         )
         for i in range(len(turns))
     ]
+
+
+def _turn(process: Process, grid: Tensor, alpha: list[float], i: int) -> float:
+    """Sign of the transition between two times: that of alpha_t / alpha_s, and of the steps where alpha_s is 0."""
+    later, earlier = alpha[i], alpha[i + 1]
+    if earlier:
+        return -1.0 if (later < 0 < earlier) or (earlier < 0 < later) else 1.0
+    return -1.0 if float(process.transition(grid[i + 1], grid[i]).scale) < 0 else 1.0
 
 
 class Walk(NamedTuple):

@@ -103,8 +103,10 @@ class DDIM(_Bridging):
 
     def init(self, process: Process, grid: Tensor) -> Walk:
         """Coefficients of all steps."""
-        bridges, rows = process.bridge(grid[1:], grid[:-1]), []
-        for leg, ct, std in zip(legs(process, grid), bridges.ct.tolist(), bridges.std.tolist()):
+        rows, cts, stds = [], [0.0] * (len(grid) - 1), [0.0] * (len(grid) - 1)
+        if self.eta:
+            _, cts, stds = (c.tolist() for c in process.bridge(grid[1:], grid[:-1]))
+        for leg, ct, std in zip(legs(process, grid), cts, stds):
             # sqrt(sigma_s^2 - (eta std)^2) / sigma_t; sigma_s^2 - std^2 = (ct sigma_t)^2, so nothing is subtracted
             size = math.hypot(math.sqrt((1 - self.eta) * (1 + self.eta)) * leg.carry, self.eta * ct)
             scale = math.copysign(size, leg.sign * leg.sign_s)
