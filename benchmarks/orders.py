@@ -489,6 +489,7 @@ def main() -> None:
             "calls": SHOWN + FITTED,
             "orders": orders,
             "peers": peers,
+            "same_method": {title: {"caminito": mine, **theirs} for title, (mine, theirs) in PANELS.items()},
             "eight_calls": {**eight, "calibrated dpmpp2m": calibrated(ends)},
             "seconds": round(time.perf_counter() - begin, 1),
         },

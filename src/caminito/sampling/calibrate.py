@@ -44,7 +44,8 @@ Report = Callable[[int, int], None]
 
 _FEWEST = 16  # rows of data: a mean over fewer says little
 _LATER = 1.15  # weight of a step against the one before it (Chen et al. 2024, section 5)
-_FIRST_LOOK, _LAST_LOOK = 10, 50  # iterations of a search from a start, and from the best
+_LOOKS = (10, 50)  # iterations of a search from a start, and from the best
+_ROUGH_LOOKS = (5, 15)  # the same below double precision, where rounding hides small gains
 
 
 def calibrate(
@@ -108,7 +109,7 @@ def calibrate(
     Notes
     -----
     Evaluations of the denoiser, of `draws` rows each: teacher_steps for ``klub`` and for ``trajectory``, twice that for
-    ``score``; for ``search`` both of the former and from 50 to 200 walks for each step of the grid. On its draws, what
+    ``score``; for ``search`` both of the former and some hundreds of walks along the grid. On its draws, what
     ``search`` returns is never worse than where it starts: the grids of ``klub`` and ``trajectory``, Karras' (rho = 7)
     and equal steps of log-SNR between the same ends. `Chain.discretise(process, grid.flip(0))` is the chain of a grid.
 
@@ -145,8 +146,12 @@ def _klub(fine: FineLevels, draws: Draws, tally: _Tally) -> Tensor:
         return path
     rising, root = -fine.values.numpy(), torch.sqrt(cost)
     spline = RectBivariateSpline(rising, rising, (root - root.T).numpy())  # odd: smooth through the diagonal
-    fit = LeastSquares(lambda u: spline(-u[:-1], -u[1:], grid=False), -rising[0], -rising[-1])
-    return fit.run(path, _LAST_LOOK)
+
+    def terms(levels: np.ndarray) -> np.ndarray:
+        return np.asarray(spline(-levels[:-1], -levels[1:], grid=False))
+
+    fit = LeastSquares(terms, -rising[0], -rising[-1], knots=len(path))  # a call costs nothing here
+    return fit.run(path, _LOOKS[1])
 
 
 def _score(fine: FineLevels, draws: Draws, tally: _Tally) -> Tensor:
@@ -182,14 +187,18 @@ def _search(fine: FineLevels, draws: Draws, rule: Solver, tally: _Tally) -> Tens
     def known(levels: Tensor) -> tuple[float, Tensor]:
         return float(np.square(missed(fine.grid(levels))).sum()), levels
 
-    how = {"h": 1e-4, "ftol": 1e-4} if x.dtype == torch.float64 else {"h": 1e-1, "ftol": 1e-2}  # above the rounding
+    is_double = x.dtype == torch.float64
+    h, ftol = (1e-4, 1e-4) if is_double else (1e-1, 1e-2)  # above the rounding
+    first_look, last_look = _LOOKS if is_double else _ROUGH_LOOKS
     ends_of = float(fine.values[0]), float(fine.values[-1])
-    fit = LeastSquares(lambda u: missed(fine.grid(torch.from_numpy(u))), *ends_of, is_free=fine.last == 0, **how)
-    tally.expect(10 + (fine.steps + 2) * 3 * (_FIRST_LOOK + _LAST_LOOK))
+    fit = LeastSquares(
+        lambda u: missed(fine.grid(torch.from_numpy(u))), *ends_of, is_free=fine.last == 0, h=h, ftol=ftol
+    )
+    tally.expect(10 + (min(fine.steps, 8) + 2) * 3 * (first_look + last_look))
     tried = sorted(map(known, starts), key=_miss)
-    tried += [known(fit.run(u, _FIRST_LOOK)) for _, u in tried[:3]]
-    last = [known(fit.run(u, _LAST_LOOK)) for _, u in sorted(tried, key=_miss)[:2]]
-    between = fit.run((last[0][1] + last[1][1]) / 2, _LAST_LOOK)  # two minima often flank a lower one
+    tried += [known(fit.run(u, first_look)) for _, u in tried[:3]]
+    last = [known(fit.run(u, last_look)) for _, u in sorted(tried, key=_miss)[:2]]
+    between = fit.run((last[0][1] + last[1][1]) / 2, last_look)  # two minima often flank a lower one
     return fine.grid(min([*tried, *last, known(between)], key=_miss)[1])
 
 

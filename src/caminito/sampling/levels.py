@@ -207,6 +207,9 @@ def equal_parts(levels: Tensor, length: Tensor, parts: int) -> Tensor:
 class LeastSquares:
     """Minimises |residuals(u)|^2 over levels u_0 > ... > u_m, by the logarithms of their steps.
 
+    More than `knots` of them are changed by a broken line through so many: many steps want a smooth change, and each
+    unknown costs a call for its derivative.
+
     Parameters
     ----------
     residuals : callable, float64 array (m + 1,) -> float64 array
@@ -218,6 +221,8 @@ class LeastSquares:
         Change of a logarithm for one-sided derivatives.
     ftol : float
         Relative decrease of the sum below which the search ends.
+    knots : int
+        Unknowns, at most.
     """
 
     residuals: Callable[[np.ndarray], np.ndarray]
@@ -226,30 +231,34 @@ class LeastSquares:
     is_free: bool = False
     h: float = 1e-5
     ftol: float = 1e-4
+    knots: int = 8
 
     def run(self, levels: Tensor, iterations: int) -> Tensor:
-        """The levels of a local minimum, from the given ones; an iteration is about m + 2 calls of `residuals`."""
+        """Levels of a local minimum near the given ones; an iteration calls `residuals` 1 + min(m, knots) times."""
         from scipy.optimize import least_squares
 
         edges = [*levels.tolist(), *([self.last] if self.is_free else [])]
         share = np.diff(edges) / (self.last - self.first)
         least = _SHORTEST / len(share)
         start = np.log(np.maximum(share - least, 0.1 * least))
+        count = min(len(start), self.knots)
+        places = np.linspace(0, count - 1, len(start))
+        spread = np.stack([np.interp(places, np.arange(count), unit) for unit in np.eye(count)], 1)
         known: dict[bytes, np.ndarray] = {}  # since the last derivatives: they are taken where a step was accepted
 
         def at(z: np.ndarray) -> np.ndarray:
             if z.tobytes() not in known:
-                known[z.tobytes()] = self.residuals(self._levels(z))
+                known[z.tobytes()] = self.residuals(self._levels(start + spread @ z))
             return known[z.tobytes()]
 
         def slopes(z: np.ndarray) -> np.ndarray:
             here = at(z)
             known.clear()
-            moved = [self.residuals(self._levels(z + self.h * unit)) for unit in np.eye(len(z))]
+            moved = [self.residuals(self._levels(start + spread @ (z + self.h * unit))) for unit in np.eye(count)]
             return (np.stack(moved, 1) - here[:, None]) / self.h
 
-        found = least_squares(at, start, jac=slopes, max_nfev=iterations, ftol=self.ftol)
-        return torch.from_numpy(self._levels(found.x))
+        found = least_squares(at, np.zeros(count), jac=slopes, max_nfev=iterations, ftol=self.ftol)
+        return torch.from_numpy(self._levels(start + spread @ found.x))
 
     def _levels(self, z: np.ndarray) -> np.ndarray:
         share = np.exp(z - z.max())
