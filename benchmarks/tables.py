@@ -77,6 +77,16 @@ SPANISH = {
     "samples in": "muestras en",
     "evaluations each.": "evaluaciones cada una.",
     "points per set": "puntos por conjunto",
+    "method": "método",
+    "theory": "teoría",
+    "order": "orden",
+    "error": "error",
+    "Order fitted over 64 to 512 denoiser calls; error at 512.": (
+        "Orden ajustado entre 64 y 512 llamadas al denoiser; error con 512."
+    ),
+    "evaluations": "evaluaciones",
+    "images; the same network in 128 steps": "imágenes; la misma red en 128 pasos",
+    "real training images": "imágenes reales de entrenamiento",
 }
 
 
@@ -92,6 +102,8 @@ def number(value: Any) -> str:
     size = abs(value)
     if size >= 1000:
         return f"{value:,.0f}".replace(",", " ")
+    if 0 < size < 1e-3:
+        return f"{value:.1e}"
     places = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 or size == 0 else 4
     return f"{value:.{places}f}"
 
@@ -258,7 +270,59 @@ def gpu_unet(facts: Mapping[str, Any], language: str) -> list[str]:
     return [*table([say(h, language) for h in ("way", *columns.values())], rows), "", told]
 
 
-TABLES = {"digits": digits, "toys": toys, "images_vs_diffusers": images_vs_diffusers, "gpu_unet": gpu_unet}
+def orders(facts: Mapping[str, Any], language: str) -> list[str]:
+    """orders.json: one method in several packages."""
+    ours, peers = facts.get("orders", {}).get("VE", {}), facts.get("peers", {})
+    packages = ["caminito", *peers]
+    rows = []
+    for title, names in facts.get("same_method", {}).items():
+        found = {"caminito": ours.get(names.get("caminito"), {})}
+        found |= {peer: peers[peer].get("methods", {}).get(names.get(peer), {}) for peer in peers}
+        theory = facts.get("solvers", {}).get(names.get("caminito"), {}).get("theory", DASH)
+        last = [number((found[name].get("errors") or [None])[-1]) for name in packages]
+        rows.append([title, str(theory), *(number(found[name].get("fitted")) for name in packages), *last])
+    head = [say(h, language) for h in ("method", "theory")]
+    head += [f"{say('order', language)}, {name}" for name in packages]
+    head += [f"{say('error', language)}, {name}" for name in packages]
+    versions = ", ".join(f"{name} {peer.get('version', DASH)}" for name, peer in peers.items())
+    told = f"{say('Order fitted over 64 to 512 denoiser calls; error at 512.', language)} {versions}."
+    return [*table(head, rows), "", told]
+
+
+def few_steps(facts: Mapping[str, Any], language: str) -> list[str]:
+    """few_steps_*.json: Frechet distance by evaluations."""
+    lines: list[str] = []
+    for found in facts.get("data", {}).values():
+        rows = found.get("rows", {})
+        counts = sorted({int(n) for row in rows.values() for n in row})
+        body = []
+        for name, row in rows.items():
+            values = [number(row.get(str(n), {}).get("frechet")) for n in counts]
+            ours = not name.startswith("diffusers")
+            body.append([f"caminito {name}" if ours else name, *values])
+        best = {n: min(rows[name][str(n)]["frechet"] for name in rows if str(n) in rows[name]) for n in counts}
+        for row in body:
+            row[1:] = [f"**{v}**" if v == number(best[n]) else v for v, n in zip(row[1:], counts)]
+        lines += table([say("evaluations", language), *map(str, counts)], body)
+        lines += [
+            "",
+            f"{found.get('samples', DASH)} {say('images; the same network in 128 steps', language)}: "
+            f"{number(found.get('128 steps'))}; {say('real training images', language)}: "
+            f"{number(found.get('train half (floor)'))}.",
+        ]
+    return lines
+
+
+TABLES = {
+    "digits": digits,
+    "toys": toys,
+    "images_vs_diffusers": images_vs_diffusers,
+    "orders": orders,
+    "few_steps_digits": few_steps,
+    "few_steps_mnist": few_steps,
+    "gpu_unet": gpu_unet,
+}
+SCRIPTS = {f"few_steps_{data}": f"few_steps.py --data {data} --name few_steps_{data}" for data in ("digits", "mnist")}
 FOLDERS = {"gpu_unet": "gpu"}  # of results, where it is not the folder itself
 
 
@@ -266,7 +330,7 @@ def block(name: str, language: str, results: Path = RESULTS) -> str:
     """What stands between the markers of a table."""
     path = results / FOLDERS.get(name, "") / f"{name}.json"
     if not path.is_file():
-        return f"\n{say('Not measured yet:', language)} `python benchmarks/{name}.py`.\n\n"
+        return f"\n{say('Not measured yet:', language)} `python benchmarks/{SCRIPTS.get(name, name + '.py')}`.\n\n"
     facts = json.loads(path.read_text(encoding="utf-8"))
     lines = [*TABLES[name](facts, language), "", origin(facts, language)]
     return "\n" + "\n".join(lines).strip("\n") + "\n\n"
