@@ -102,11 +102,12 @@ def measure(name: str, args: argparse.Namespace, folder: Path) -> dict[str, Any]
     x, x_test, feature, steps = data(name)
     model = trained(name, x, steps, folder)
     real, n = feature(x_test), min(args.samples, len(x))
+    seen = x[np.random.RandomState(0).permutation(len(x))[:n]]
     low, high = model.noise_range_
     figures: dict[str, Any] = {
         "training_steps": model.n_steps_,
         "samples": n,
-        "train half (floor)": frechet_distance(feature(x[:n]), real),
+        "real training images (floor)": frechet_distance(feature(seen), real),
         "128 steps": frechet_distance(feature(walked(model, DPMpp2M(), model.solver_and_grid(128)[1], n)), real),
     }
     print(name, figures, flush=True)

@@ -308,7 +308,7 @@ def few_steps(facts: Mapping[str, Any], language: str) -> list[str]:
             "",
             f"{found.get('samples', DASH)} {say('images; the same network in 128 steps', language)}: "
             f"{number(found.get('128 steps'))}; {say('real training images', language)}: "
-            f"{number(found.get('train half (floor)'))}.",
+            f"{number(found.get('real training images (floor)'))}.",
         ]
     return lines
 
