@@ -116,14 +116,18 @@ def measure(name: str, args: argparse.Namespace, folder: Path) -> dict[str, Any]
         for title, solver in OURS.items():
             karras = model.solver_and_grid(count, solver, calibrated=False)[1]
             even = grids.logsnr(model.process_, count, sigma_min=low, sigma_max=high)
-            begin = time.perf_counter()
-            kept = model.calibrate(x, count, solver=solver, random_state=0)
-            seconds = time.perf_counter() - begin
-            for times, grid in {"Karras": karras, "log-SNR": even, "calibrated": kept.times}.items():
+            for times, grid in {"Karras": karras, "log-SNR": even}.items():
                 row = rows.setdefault(f"{title}, {times}", {})
                 row[count] = {"frechet": frechet_distance(feature(walked(model, solver, grid, n)), real)}
-            row[count] |= {"seconds": seconds, "before": kept.before, "after": kept.after}
-            row[count]["levels"] = kept.levels(model.process_)
+            for method in args.methods:
+                if method == "search" and count > args.search_up_to:
+                    continue
+                begin = time.perf_counter()
+                kept = model.calibrate(x, count, solver=solver, method=method, random_state=0)
+                facts = {"seconds": time.perf_counter() - begin, "before": kept.before, "after": kept.after}
+                distance = frechet_distance(feature(walked(model, solver, kept.times, n)), real)
+                row = rows.setdefault(f"{title}, calibrated by {method}", {})
+                row[count] = {"frechet": distance, **facts, "levels": kept.levels(model.process_)}
             print(name, count, title, {k: v[count]["frechet"] for k, v in rows.items() if count in v}, flush=True)
         for title, make in peers(high, low).items():
             images = walk_peer(model, make(count), n)
@@ -140,6 +144,8 @@ def main() -> None:
     parser.add_argument("--models", type=Path, help="where networks are kept")
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--evaluations", type=int, nargs="*", default=[5, 8, 12, 20])
+    parser.add_argument("--methods", nargs="*", default=["search"], help="of calibration")
+    parser.add_argument("--search-up-to", type=int, default=20, help="evaluations beyond which no search is made")
     parser.add_argument("--name", default="few_steps")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
