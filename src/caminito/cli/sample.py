@@ -35,6 +35,10 @@ def sample(
     solver: Annotated[
         str | None, typer.Option("--solver", metavar="NAME", help="dpmpp2m, heun, ddim, ancestral or ancestral-large.")
     ] = None,
+    in_range: Annotated[
+        str | None,
+        typer.Option("--in-range", metavar="HOW", help="Keep predictions within the data: clip, dynamic, renormalise."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="K", help="The same seed gives the same samples.")] = 0,
     out_: Annotated[
         Path | None,
@@ -57,9 +61,9 @@ def sample(
     model = load(run)
     _note_unfinished(run, model)
     labels = _labels(model, class_, count, seed)
-    target = _default_place(run, model, count, seed, class_, steps, solver) if out_ is None else out_
+    target = _default_place(run, model, count, seed, class_, steps, solver, in_range) if out_ is None else out_
     _check_target(target, model)
-    how = {"seed": seed, "samples": count, "class": class_}
+    how = {"seed": seed, "samples": count, "class": class_, "in_range": in_range}
     text = recipe(model, run.resolve().name, n_steps=steps, solver=rule, **how)
     clock = time.monotonic()
     with counted(f"Drawing {count}") as progress:
@@ -69,6 +73,7 @@ def sample(
             random_state=seed,
             n_steps=steps,
             solver=rule,
+            in_range=in_range,  # type: ignore[arg-type]  # another word is refused by name
             batch_size=batch_size,
             progress=progress,
         )
@@ -102,10 +107,17 @@ def _labels(model: DiffusionModel, class_: str | None, count: int, seed: int) ->
 
 
 def _default_place(
-    run: Path, model: DiffusionModel, count: int, seed: int, class_: str | None, steps: int | None, solver: str | None
+    run: Path,
+    model: DiffusionModel,
+    count: int,
+    seed: int,
+    class_: str | None,
+    steps: int | None,
+    solver: str | None,
+    in_range: str | None,
 ) -> Path:
     parts = [f"n{count}", f"seed{seed}", None if class_ is None else f"class-{class_}"]
-    parts += [None if steps is None else f"{steps}steps", solver]
+    parts += [None if steps is None else f"{steps}steps", solver, in_range]
     name = "_".join("".join(c if c.isalnum() or c in "-_" else "-" for c in part) for part in parts if part)
     drawn = count <= _IN_A_PICTURE and _has_picture(model)
     return run / "samples" / f"{name}{'.png' if drawn else '.npz'}"

@@ -11,6 +11,7 @@ from caminito.denoiser.diffusers import (
 from caminito.denoiser.empirical import EmpiricalDenoiser
 from caminito.denoiser.gaussian import GaussianDenoiser
 from caminito.denoiser.k_diffusion import KDiffusionModel, to_k_diffusion
+from caminito.denoiser.learned_variance import VarianceRange
 from caminito.denoiser.mixture import MixtureDenoiser
 from caminito.denoiser.network import NetworkDenoiser
 from caminito.denoiser.precondition import Precondition, Prediction
@@ -31,6 +32,7 @@ __all__ = [
     "Precondition",
     "Prediction",
     "ResidualVariance",
+    "VarianceRange",
     "eps",
     "flow",
     "from_diffusers",

@@ -56,6 +56,10 @@ class Denoiser(ABC):
         """Diagonal of Cov[x0 | x_t], shape of x_t; None if unknown."""
         return None
 
+    def moments(self, x_t: Tensor, t: Time, cond: Condition = None) -> tuple[Tensor, Tensor | None]:
+        """`mean` and `var`, for denoisers that know both from one piece of work."""
+        return self.mean(x_t, t, cond), self.var(x_t, t, cond)
+
     def log_marginal(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor | None:
         """log p_t(x_t) in nats, shape (B,); None if unknown."""
         return None

@@ -4,14 +4,19 @@ The network sees canonical coordinates: x_t scaled to unit variance with the sig
 log(sigma / |alpha|) / 4. Neither depends on how a process scales or clocks its noise, so a network trained under one
 process serves another that passes the same sigma / alpha. With a = |alpha| data_std:
 
-    kind   what F is                        skip                 out
-    x0     x0 / data_std                    0                    data_std
-    eps    the noise                        1 / alpha            -sigma / alpha
-    v      a' eps - sigma' x0 / data_std    alpha d^2 / n^2      -d sigma / n          n^2 = a^2 + sigma^2
-    flow   eps - x0 / data_std              d / (a + sigma)      -d sigma / (a + sigma)
-    edm    -v                               alpha d^2 / n^2      d sigma / n
+    kind      what F is                        skip                 out
+    x0        x0 / data_std                    0                    data_std
+    eps       the noise                        1 / alpha            -sigma / alpha
+    v         a' eps - sigma' x0 / data_std    alpha d^2 / n^2      -d sigma / n          n^2 = a^2 + sigma^2
+    flow      eps - x0 / data_std              d / (a + sigma)      -d sigma / (a + sigma)
+    edm       -v                               alpha d^2 / n^2      d sigma / n
+    previous  E[x_(t-1) | x_t] / n_(t-1)       -ct / c0             n_(t-1) / c0
 
-Sources: Karras et al. 2022, table 1; Salimans & Ho 2022, appendix D; Lipman et al. 2023.
+The last is for chains, whose bridge has the mean c0 x0 + ct x_t at t - 1: it is how the reverse chain is introduced.
+Its network has to say almost x_t itself, and its errors reach x0 enlarged by 1 / c0, some 1 / beta; it serves only the
+chain it was trained on.
+
+Sources: Karras et al. 2022, table 1; Salimans & Ho 2022, appendix D; Lipman et al. 2023; Ho et al. 2020, eq. 7-8.
 """
 
 from __future__ import annotations
@@ -24,11 +29,11 @@ from torch import Tensor
 
 from caminito._errors import ConfigError, TimeError
 from caminito.process import Process
-from caminito.process.base import Time
+from caminito.process.base import Time, as_time
 
 __all__ = ["Coefficients", "Precondition", "Prediction"]
 
-Prediction = Literal["x0", "eps", "v", "flow", "edm"]
+Prediction = Literal["x0", "eps", "v", "flow", "edm", "previous"]
 
 _LABEL_RANGE = 12.0  # |log(sigma / alpha)| beyond which a network sees no difference
 
@@ -48,7 +53,7 @@ class Precondition:
 
     Parameters
     ----------
-    kind : 'x0', 'eps', 'v', 'flow' or 'edm'
+    kind : 'x0', 'eps', 'v', 'flow', 'edm' or, for chains, 'previous'
     data_std : float > 0
         Standard deviation of the data that the network will see.
     """
@@ -68,7 +73,8 @@ class Precondition:
         Raises
         ------
         TimeError
-            If `kind` is eps and alpha_t = 0: the noise alone says nothing of x0.
+            If `kind` is eps and alpha_t = 0: the noise alone says nothing of x0. If it is previous, and x_(t-1) does
+            not depend on x0 once x_t is known (a step without noise, or signal that is gone before it).
         """
         alpha, sigma = process.kernel(t)
         # a chain step that erases signal and noise alike leaves x_t = 0, which says as much as noise alone
@@ -81,6 +87,8 @@ class Precondition:
             if bool((alpha == 0).any()):
                 raise TimeError("eps: x0 cannot be told from the noise where alpha_t = 0. Predict x0, v, flow or edm.")
             skip, out = 1 / alpha, -sigma / alpha
+        elif self.kind == "previous":
+            skip, out = self._previous(process, as_time(t))
         elif self.kind == "x0":
             skip, out = torch.zeros_like(alpha), torch.full_like(alpha, d)
         elif self.kind == "flow":
@@ -92,3 +100,17 @@ class Precondition:
             out = out * sign  # F is the noise of the sign-free coordinates
         label = (torch.log(sigma) - torch.log(size)).clamp(-_LABEL_RANGE, _LABEL_RANGE) / 4
         return Coefficients(skip, out, sign / norm, label)
+
+    def _previous(self, process: Process, t: Tensor) -> tuple[Tensor, Tensor]:
+        """skip and out of x0 = (m - ct x_t) / c0; at t = 0 the observation is the datum."""
+        noisy = t > 0
+        s = torch.where(noisy, t - 1, torch.zeros_like(t))
+        c0, ct, _ = process.bridge(s, torch.where(noisy, t, torch.ones_like(t)))
+        if bool((noisy & (c0 == 0)).any()):
+            raise TimeError(
+                "previous: x0 cannot be told from E[x_(t-1) | x_t] where the step adds no noise, or no signal is left "
+                "before it. Predict x0, v, flow or edm."
+            )
+        alpha, sigma = process.kernel(s)
+        size = torch.copysign(torch.hypot(alpha * self.data_std, sigma), alpha)
+        return torch.where(noisy, -ct / c0, torch.ones_like(c0)), torch.where(noisy, size / c0, torch.zeros_like(c0))

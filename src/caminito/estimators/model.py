@@ -25,13 +25,24 @@ from caminito import nn as networks
 from caminito._errors import ConfigError, FewLevels, PriorMismatch
 from caminito._random import Stream, permutation, seed_from, uniform
 from caminito.data import ArrayCodec, Codec, holdout
-from caminito.denoiser import Condition, NetworkDenoiser, Precondition, Prediction, ResidualVariance, rows_of
+from caminito.denoiser import (
+    Condition,
+    Denoiser,
+    NetworkDenoiser,
+    Precondition,
+    Prediction,
+    ResidualVariance,
+    VarianceRange,
+    rows_of,
+)
+from caminito.estimators.bounds import InRange, projection
 from caminito.estimators.choices import Choice, data_scale, prior_gap
 from caminito.estimators.conditions import ConditionCodec
 from caminito.estimators.frames import Container
 from caminito.estimators.grids import CalibratedGrid, draws_for, missed
 from caminito.estimators.likelihood import LikelihoodMethod, cells, chosen, log_density
 from caminito.estimators.schema import parse_config, parse_training
+from caminito.guidance import constrain
 from caminito.process import EDM, Process, process_from_dict
 from caminito.process import grid as grids
 from caminito.sampling import (
@@ -83,8 +94,11 @@ class DiffusionModel(DensityMixin, BaseEstimator):
     process : 'auto', a kind ('edm', 'vp', 'cosine', 'rectified-flow', 'ddpm', ...), its options, or a Process
         How data become noise. auto: EDM with the noise range chosen from the data.
     network : 'auto', 'mlp', 'unet', options for `caminito.nn.build`, or a torch module (x, label, cond) -> x-shaped
-    prediction : 'edm', 'v', 'eps', 'flow' or 'x0'
+    prediction : 'edm', 'v', 'eps', 'flow', 'x0' or, for chains, 'previous'
         What the network predicts.
+    variance : 'measured' or 'learned'
+        Where Var[x0 | x_t] comes from, which `solver='ancestral-posterior'` and the bound use: the held-out error of
+        each noise level; or, for chains, the network, entry by entry (Improved DDPM; it trains with loss='hybrid').
     max_steps, minutes : int, float, optional
         Training budget; the first that is spent ends training. Neither: a number of steps chosen from the data.
     training : mapping, optional
@@ -136,6 +150,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         process: str | Mapping[str, Any] | Process = "auto",
         network: str | Mapping[str, Any] | nn.Module = "auto",
         prediction: Prediction = "edm",
+        variance: Literal["measured", "learned"] = "measured",
         max_steps: int | None = None,
         minutes: float | None = None,
         training: Mapping[str, Any] | None = None,
@@ -150,6 +165,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         self.process = process
         self.network = network
         self.prediction = prediction
+        self.variance = variance
         self.max_steps = max_steps
         self.minutes = minutes
         self.training = training
@@ -218,7 +234,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
             self.classes_ = self.conditions_.classes["y"]
         train, held = self._split(len(x), seed)
         config = self.training_ = self._prepare(x[train], len(train), seed)
-        state = initial_state(self.denoiser_.network, config)
+        state = initial_state(self.denoiser_.network, config, self.process_)
         if resume is not None:
             tensors, facts = load_checkpoint(resume)
             state.load(tensors, facts["step"], facts["elapsed"])
@@ -306,6 +322,11 @@ class DiffusionModel(DensityMixin, BaseEstimator):
                 PriorMismatch,
                 stacklevel=3,
             )
+        learned = VarianceRange(self.process_) if self.variance == "learned" else None
+        if learned is not None:
+            self.choices_["variance"] = Choice(
+                "learned by the network, entry by entry", "variance='learned': a place in the range of each step"
+            )
         network = self._build_network(n, seed)
         device = self._device()
         config = self._training_config(network, n, scale.time_law)
@@ -320,6 +341,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
             self.process_,
             self.event_shape_,
             autocast=dtype,
+            variance=learned,
         )
         return config
 
@@ -343,6 +365,9 @@ class DiffusionModel(DensityMixin, BaseEstimator):
             options = suggested
         else:
             options = suggested | dict(self.network)
+        if self.variance == "learned":
+            name = "out_size" if options["kind"] == "mlp" else "out_channels"
+            options = {name: 2 * self.event_shape_[0]} | options
         options = options | {"conditions": self.conditions_.entries}
         with torch.random.fork_rng():
             torch.manual_seed(int(uniform(seed, Stream.WEIGHTS, 0, 1) * 2**53))
@@ -362,8 +387,10 @@ class DiffusionModel(DensityMixin, BaseEstimator):
             auto |= {"batch_size": min(64, max(16, n // 4)), "learning_rate": 2e-3}
         else:
             auto |= {"batch_size": min(1024, max(32, n // 4)), "learning_rate": 4e-3, "ema": 0.05}
-            if not self.conditions_.entries:
+            if not self.conditions_.entries and given.get("loss") != "vlb":
                 auto["targets"] = "batch"
+        if self.variance == "learned":
+            auto |= {"loss": "hybrid", "times": "uniform"}
         steps, minutes = self.max_steps, self.minutes
         if "steps" in given or "minutes" in given:
             raise ConfigError("training: give the budget as max_steps or minutes of the model, not inside training.")
@@ -371,15 +398,20 @@ class DiffusionModel(DensityMixin, BaseEstimator):
             steps = int(min(20_000, max(3_000, 50 * n / (given.get("batch_size") or auto.get("batch_size") or 128))))
             self.choices_["budget"] = Choice(f"{steps} steps", "50 passes over the data, within 3000 and 20000 steps")
         config = parse_training(auto | given | {"steps": steps, "minutes": minutes})
-        self.choices_["noise levels trained on"] = Choice(
-            f"log(sigma / alpha) ~ N({config.time_mean:.2f}, {config.time_std:.2f}^2)"
-            if config.times == "lognormal"
-            else "uniform in time",
-            "around the levels where the data are neither plain nor lost",
-        )
+        laws = {
+            "lognormal": (
+                f"log(sigma / alpha) ~ N({config.time_mean:.2f}, {config.time_std:.2f}^2)",
+                "around the levels where the data are neither plain nor lost",
+            ),
+            "uniform": ("uniform in time", "each time has its term of the bound, and counts as much as any other"),
+            "resampled": ("steps in proportion to their losses", "weighted so that each counts as much as any other"),
+        }
+        self.choices_["noise levels trained on"] = Choice(*laws[config.times])
         return config
 
     def _measure_residuals(self, x: Tensor, cond: Condition, rows: np.ndarray, seed: int) -> None:
+        if self.variance == "learned":
+            return
         index = torch.as_tensor(np.asarray(rows[:512]))
         chosen = rows_of(cond, index)
         device = self._device()
@@ -399,6 +431,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         random_state: int | np.random.RandomState | None = None,
         n_steps: int | None = None,
         solver: str | Mapping[str, Any] | Solver | None = None,
+        in_range: InRange | None = None,
         batch_size: int | None = None,
         first: int = 0,
         progress: Callable[[int, int], None] | None = None,
@@ -414,6 +447,10 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         random_state : int, optional
             Sample number i depends on (random_state, first + i) alone.
         n_steps, solver : those of the model unless given
+        in_range : 'clip', 'dynamic' or 'renormalise', optional
+            Keep each predicted item between the limits of the data, where `codec_` declares some: values beyond them
+            are cut; or those beyond a quantile are, and the item is scaled; or it is only scaled. See
+            `caminito.guidance`. Off unless given: what is sampled is then what was learnt.
         batch_size : int, optional
             Items walked at once; chosen so that memory stays bounded unless given.
         progress : (done, total) -> None, optional
@@ -426,7 +463,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         shape, cond, seed = self._asked(n_samples, condition, random_state, first)
         with self._averaged():
             x = sample(
-                self._walked(),
+                self._kept(in_range),
                 shape,
                 solver=rule,
                 grid=grid,
@@ -447,12 +484,13 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         random_state: int | np.random.RandomState | None = None,
         n_steps: int | None = None,
         solver: str | Mapping[str, Any] | Solver | None = None,
+        in_range: InRange | None = None,
     ) -> Iterator[tuple[float, Any]]:
         """The way of samples from noise to data.
 
         Parameters
         ----------
-        n_samples, condition, random_state, n_steps, solver
+        n_samples, condition, random_state, n_steps, solver, in_range
             As for `sample`, whose samples the walk ends at. All are walked at once.
 
         Yields
@@ -464,7 +502,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         """
         rule, grid = self.solver_and_grid(n_steps, solver)
         shape, cond, seed = self._asked(n_samples, condition, random_state, first=0)
-        denoiser, noise = self._walked(), PerSample(seed)
+        denoiser, noise = self._kept(in_range), PerSample(seed)
         x = start(denoiser, torch.empty(shape, device=self._device()), grid[0], noise)
         frames = trajectory(denoiser, x, grid, rule, cond=cond, noise=noise)
         for _ in grid:
@@ -685,6 +723,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
     def _check_parameters(self) -> None:
         plain = {
             "prediction": self.prediction,
+            "variance": self.variance,
             "max_steps": self.max_steps,
             "minutes": self.minutes,
             "training": dict(self.training or {}),
@@ -758,6 +797,11 @@ class DiffusionModel(DensityMixin, BaseEstimator):
 
     def _walked(self) -> NetworkDenoiser | ResidualVariance:
         return self.denoiser_ if self.residual_variance_ is None else self.residual_variance_
+
+    def _kept(self, in_range: InRange | None) -> Denoiser:
+        """What is walked, held in range if asked."""
+        walked = self._walked()
+        return walked if in_range is None else constrain(walked, projection(in_range, self.codec_))
 
     def _asked(
         self, n_samples: int, condition: Any, random_state: int | np.random.RandomState | None, first: int

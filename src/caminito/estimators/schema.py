@@ -24,7 +24,13 @@ class ModelConfig(BaseModel):
         default="auto", description="auto, a kind (edm, vp, ddpm, ...) or its options"
     )
     network: str | dict[str, Any] = Field(default="auto", description="auto, mlp, unet, or options of the network")
-    prediction: Literal["x0", "eps", "v", "flow", "edm"] = Field(default="edm", description="what the network predicts")
+    prediction: Literal["x0", "eps", "v", "flow", "edm", "previous"] = Field(
+        default="edm", description="what the network predicts; previous, the mean of x_(t-1), is for chains"
+    )
+    variance: Literal["measured", "learned"] = Field(
+        default="measured",
+        description="where Var[x0 | x_t] comes from: held-out errors, or for chains a second output of the network",
+    )
     max_steps: int | None = Field(default=None, ge=1, description="training steps")
     minutes: float | None = Field(default=None, gt=0, description="training time")
     training: dict[str, Any] = Field(default_factory=dict, description="further options of training")

@@ -17,7 +17,7 @@ from caminito import nn as networks
 from caminito._errors import ConfigError, RunError
 from caminito._files import read_json, read_tensors, write_json, write_tensors
 from caminito.data import codec_from_dict
-from caminito.denoiser import NetworkDenoiser, Precondition, ResidualVariance
+from caminito.denoiser import NetworkDenoiser, Precondition, ResidualVariance, VarianceRange
 from caminito.estimators.choices import Choice
 from caminito.estimators.conditions import ConditionCodec
 from caminito.estimators.frames import Container
@@ -125,6 +125,7 @@ def _rebuilt(facts: Mapping[str, Any], path: Path) -> DiffusionModel:
         model.process_,
         event_shape,
         autocast=autocast,
+        variance=VarianceRange(model.process_) if model.variance == "learned" else None,
     )
     model.event_shape_ = event_shape
     model.noise_range_ = tuple(facts["noise_range"])

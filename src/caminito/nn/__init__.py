@@ -1,8 +1,8 @@
 """Networks: plain torch modules that know nothing of diffusion.
 
-A network maps (x, label, cond) to an output shaped like x: x is (B, *event), `label` is one real number per row, and
-`cond` maps the names of its declared conditions to their values. Every network keeps its constructor's arguments as
-`options`, plain JSON from which `build` makes it again.
+A network maps (x, label, cond) to an output shaped like x, or with other channels if asked: x is (B, *event), `label`
+is one real number per row, and `cond` maps the names of its declared conditions to their values. Every network of
+`build` keeps its constructor's arguments as `options`, plain JSON from which `build` makes it again.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from caminito.nn.condition import (
     entry_to_dict,
 )
 from caminito.nn.mlp import ResidualMLP
+from caminito.nn.per_step import PerStep
 from caminito.nn.suggest import suggest
 from caminito.nn.unet import DDPM_CIFAR10, UNet
 
@@ -36,6 +37,7 @@ __all__ = [
     "Given",
     "Label",
     "Network",
+    "PerStep",
     "ResidualMLP",
     "Tokens",
     "UNet",

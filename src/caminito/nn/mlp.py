@@ -32,6 +32,8 @@ class ResidualMLP(nn.Module):
     ----------
     event_size : int
         Numbers per row.
+    out_size : int, optional
+        Numbers per row of the output; those of x by default.
     width : int
         Hidden features.
     depth : int
@@ -59,6 +61,7 @@ class ResidualMLP(nn.Module):
     def __init__(
         self,
         event_size: int,
+        out_size: int | None = None,
         *,
         width: int = 256,
         depth: int = 4,
@@ -75,7 +78,8 @@ class ResidualMLP(nn.Module):
                     f"condition {name!r}: {type(entry).__name__} needs a grid, and rows have none. Use Vector."
                 )
         size = max(1, width // 2) if embedding is None else embedding
-        numbers = {"event_size": event_size, "width": width, "depth": depth, "embedding": size}
+        out_size = event_size if out_size is None else out_size
+        numbers = {"event_size": event_size, "out_size": out_size, "width": width, "depth": depth, "embedding": size}
         for name, number in numbers.items():
             if number < 1:
                 raise ConfigError(f"{name}: expected a positive integer, got {number}.")
@@ -94,7 +98,7 @@ class ResidualMLP(nn.Module):
         self.fourier = Fourier(fourier, low=1.0, high=16.0) if fourier else None
         self.stem = nn.Linear(event_size * (1 + fourier), width)
         self.blocks = nn.ModuleList([_Block(width, dropout) for _ in range(depth)])
-        self.head = nn.Linear(width, event_size)
+        self.head = nn.Linear(width, out_size)
         self.modulation = nn.Linear(size, (depth + 1) * 2 * width)
         with torch.no_grad():
             self.head.weight.zero_()
@@ -113,7 +117,7 @@ class ResidualMLP(nn.Module):
 
         Returns
         -------
-        Tensor (B, event_size)
+        Tensor (B, out_size)
             In the dtype of x.
 
         Raises

@@ -42,7 +42,7 @@ __all__ = ["DDPM_CIFAR10", "UNet"]
 Decoder = Literal["mirror", "ddpm"]
 Resample = Literal["pool", "conv"]
 Skips = Literal["concat", "none"]
-TimeWay = Literal["every-level", "input"]
+TimeWay = Literal["every-level", "input", "none"]
 Borders = tuple[Border | None, ...]
 
 DDPM_CIFAR10: dict[str, Any] = {
@@ -101,8 +101,9 @@ class UNet(nn.Module):
         Halve by averaging and double by repetition, or by a convolution with stride 2 and one after the repetition.
     skips : {"concat", "none"}
         Whether the decoder sees the encoder's features (`none` is for ablations).
-    time : {"every-level", "input"}
-        Whether the label's embedding reaches every block or is added once, after the stem (for ablations).
+    time : {"every-level", "input", "none"}
+        Whether the label's embedding reaches every block or is added once, after the stem. `none`: every block is told
+        the same label, 0, whatever is given, so that size and conditions stay (`input`, `none` are for ablations).
 
     Attributes
     ----------
@@ -229,8 +230,8 @@ class UNet(nn.Module):
         self.head = GridConv(features, out_channels * points, self.border, zero=True)
 
         self.modulated = [2 * module.outputs for module in self.modules() if isinstance(module, _Stage)]
-        self.modulation = nn.Linear(size, sum(self.modulated) if time == "every-level" else widths[0])
-        if time == "every-level":
+        self.modulation = nn.Linear(size, widths[0] if time == "input" else sum(self.modulated))
+        if time != "input":
             with torch.no_grad():
                 for bias in self.modulation.bias.split(self.modulated):
                     bias.zero_()[: len(bias) // 2] = 1.0
@@ -261,7 +262,7 @@ class UNet(nn.Module):
         """
         self._check_input(x, label)
         given = self.conditioning(x, cond)
-        embedding = self.label(label)
+        embedding = self.label(torch.zeros_like(label) if self.time == "none" else label)
         if given.embedding is not None:
             embedding = embedding + given.embedding
         hidden = x if given.fields is None else torch.cat([x, given.fields], dim=1)
@@ -278,7 +279,7 @@ class UNet(nn.Module):
 
     def _body(self, x: Tensor, modulation: Tensor, tokens: Tensor | None, mask: Tensor | None) -> Tensor:
         """Everything between the stem and the head."""
-        if self.time == "every-level":
+        if self.time != "input":
             pieces = iter(modulation.split(self.modulated, dim=1))
         else:
             x = x + _spread(modulation, x)

@@ -90,8 +90,14 @@ class Chain(Process):
             Rescale so that abar_T = 0 exactly (Lin et al. 2024, algorithm 1).
         """
         table = beta_table(betas, steps) if isinstance(betas, str) else torch.as_tensor(np.asarray(betas, np.float64))
-        if table.ndim != 1 or not bool(((table > 0) & (table <= 1)).all()):
-            raise ConfigError("betas: expected a list of numbers in (0, 1], got values outside it. beta is a variance.")
+        if table.ndim != 1 or table.numel() == 0:
+            raise ConfigError(f"betas: expected a list of numbers in (0, 1], got shape {tuple(table.shape)}.")
+        wrong = torch.nonzero(~((table > 0) & (table <= 1)))[:, 0]
+        if len(wrong):
+            raise ConfigError(
+                f"betas: expected numbers in (0, 1], got {float(table[wrong[0]]):g} at step {int(wrong[0]) + 1}. "
+                "beta is the share of the variance that a step replaces by noise."
+            )
         if zero_snr and len(table) < 2:
             raise ConfigError(
                 "zero_snr: expected a chain of at least 2 steps, got 1. Its signal cannot be rescaled to 0."

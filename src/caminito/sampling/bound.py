@@ -188,10 +188,9 @@ def variational_bound(
         for k in range(draws):
             for i, leg in enumerate(legs):
                 x_t = process.noise(x0, leg.t, source.normal(k * len(legs) + i + 1, x0))
-                mean = denoiser.mean(x_t, leg.t, cond).double().cpu()
-                excess = torch.full_like(mean, leg.gap)
-                if leg.spread:
-                    excess += leg.spread * _posterior(denoiser, x_t, leg.t, cond)
+                mean, var = denoiser.moments(x_t, leg.t, cond) if leg.spread else (denoiser(x_t, leg.t, cond), None)
+                mean = mean.double().cpu()
+                excess = leg.spread * _known(var) if leg.spread else torch.full_like(mean, leg.gap)
                 last = i == len(legs) - 1
                 entries = _reconstruction(leg, data, mean, excess, cells) if last else _step(leg, data, mean, excess)
                 terms[:, i] += entries.flatten(1).sum(1) / draws
@@ -257,9 +256,8 @@ def _legs(process: Process, times: Tensor, variance: Variance) -> list[_Leg]:
     return legs
 
 
-def _posterior(denoiser: Denoiser, x_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
+def _known(var: Tensor | None) -> Tensor:
     """Var[x0 | x_t], float64."""
-    var = denoiser.var(x_t, t, cond)
     if var is None:
         raise ConfigError(
             "variance='posterior' needs Var[x0 | x_t], and this denoiser knows only its mean. Wrap it with "

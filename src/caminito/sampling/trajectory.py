@@ -49,6 +49,9 @@ class _Given(Denoiser):
     def var(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor | None:
         return self._denoiser.var(x_t, t, self._cond)
 
+    def moments(self, x_t: Tensor, t: Time, cond: Condition = None) -> tuple[Tensor, Tensor | None]:
+        return self._denoiser.moments(x_t, t, self._cond)
+
 
 def trajectory(
     denoiser: Denoiser,

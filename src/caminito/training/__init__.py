@@ -5,14 +5,20 @@ from caminito.training.config import TrainingConfig
 from caminito.training.ema import PowerAverage
 from caminito.training.fit import Progress, averaged, fit_steps, initial_state, precision_for
 from caminito.training.objective import batch_targets, denoising_loss, draw_times, weight_of
+from caminito.training.posthoc import Snapshots
+from caminito.training.resample import Resampler
 from caminito.training.residual import fit_residual_variance
+from caminito.training.uncertainty import Uncertainty
 from caminito.training.validation import Validation, validate
 
 __all__ = [
     "PowerAverage",
     "Progress",
+    "Resampler",
+    "Snapshots",
     "TrainingConfig",
     "TrainingState",
+    "Uncertainty",
     "Validation",
     "averaged",
     "batch_targets",

@@ -36,6 +36,8 @@ class TrainingState:
         Steps done.
     elapsed : float
         Seconds of training so far, over all sittings.
+    beside : ModuleDict
+        What is trained or filled beside the network and is no part of the model.
     """
 
     network: nn.Module
@@ -44,13 +46,24 @@ class TrainingState:
     step: int = 0
     elapsed: float = 0.0
     facts: dict[str, Any] = field(default_factory=dict)
+    beside: nn.ModuleDict = field(default_factory=nn.ModuleDict)
+
+    def _trained(self) -> dict[str, nn.Parameter]:
+        """What the optimizer moves, by name."""
+        beside = {f"beside/{name}": value for name, value in self.beside.named_parameters()}
+        return dict(self.network.named_parameters()) | beside
+
+    def _modules(self) -> dict[str, Tensor]:
+        """State of the network and of what is beside it, by name."""
+        parts = {"network": self.network, "beside": self.beside}
+        return {f"{part}/{name}": value for part, m in parts.items() for name, value in m.state_dict().items()}
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name; Adam's moments under the name of their parameter."""
         named = dict(self.network.named_parameters())
-        out = {f"network/{name}": value for name, value in self.network.state_dict().items()}
+        out = self._modules()
         out |= {f"average/{name}": value for name, value in zip(named, self.average.values)}
-        for name, parameter in named.items():
+        for name, parameter in self._trained().items():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 out[f"optimizer/{key}/{name}"] = torch.as_tensor(value)
         return out
@@ -64,19 +77,20 @@ class TrainingState:
             If names or shapes do not fit this network.
         """
         named = dict(self.network.named_parameters())
-        expected = {f"network/{n}": tuple(v.shape) for n, v in self.network.state_dict().items()}
-        found = {n: tuple(v.shape) for n, v in tensors.items() if n.startswith("network/")}
+        expected = {n: tuple(v.shape) for n, v in self._modules().items()}
+        found = {n: tuple(v.shape) for n, v in tensors.items() if n.startswith(("network/", "beside/"))}
         if expected != found:
             differing = sorted(set(expected.items()) ^ set(found.items()))[:3]
             raise RunError(
                 f"the checkpoint is of another network (first differences: {differing}). "
                 "Resume with the configuration the run was started with."
             )
-        self.network.load_state_dict({n.removeprefix("network/"): v for n, v in tensors.items() if n in expected})
+        for part, module in (("network/", self.network), ("beside/", self.beside)):
+            module.load_state_dict({n.removeprefix(part): v for n, v in tensors.items() if n.startswith(part)})
         with torch.no_grad():
             for name, value in zip(named, self.average.values):
                 value.copy_(tensors[f"average/{name}"])
-        for name, parameter in named.items():
+        for name, parameter in self._trained().items():
             pattern = re.compile(rf"optimizer/(\w+)/{re.escape(name)}")
             found_state = {m[1]: v for n, v in tensors.items() if (m := pattern.fullmatch(n))}
             if found_state:

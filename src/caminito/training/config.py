@@ -25,16 +25,26 @@ class TrainingConfig(BaseModel):
     weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay of AdamW")
     clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
     ema: float = Field(default=0.1, gt=0, lt=0.28, description="width of the averaging of weights, relative to the run")
-    times: Literal["uniform", "lognormal"] = Field(
-        default="lognormal", description="law of the noise levels trained on"
+    times: Literal["uniform", "lognormal", "resampled"] = Field(
+        default="lognormal",
+        description="law of the noise levels trained on; resampled: the steps of a chain in proportion to the root "
+        "mean square of their last losses, weighted so that the mean loss is that of uniform",
     )
     time_mean: float = Field(default=-0.5, description="of log(sigma / alpha), for lognormal")
     time_std: float = Field(default=1.4, gt=0, description="of log(sigma / alpha), for lognormal")
     draws: Literal["independent", "low-discrepancy"] = Field(
         default="low-discrepancy", description="how the noise levels of one batch are drawn together"
     )
-    weight: Literal["simple", "snr", "min-snr", "edm", "sigmoid", "uniform"] = Field(
+    loss: Literal["squared", "hybrid", "vlb"] = Field(
+        default="squared",
+        description="the weighted squared error of x0; for chains also the variational bound in nats per entry (vlb), "
+        "or squared + 0.001 vlb, in which the bound teaches the variance alone (hybrid)",
+    )
+    weight: Literal["simple", "snr", "min-snr", "p2", "edm", "sigmoid", "uniform"] = Field(
         default="edm", description="weight of the squared x0 error at each noise level"
+    )
+    uncertainty: bool = Field(
+        default=False, description="learn how hard each noise level is, and divide its squared error by that"
     )
     targets: Literal["item", "batch"] = Field(
         default="item",

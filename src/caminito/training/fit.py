@@ -12,18 +12,22 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from caminito._errors import ConfigError, DataError, NonFiniteError, UnscaledData
 from caminito._random import Stream, normal, permutation, uniform
-from caminito.denoiser import Condition, NetworkDenoiser, rows_of
+from caminito.denoiser import Condition, NetworkDenoiser, VarianceRange, rows_of
 from caminito.nn import Given, ResidualMLP, UNet
+from caminito.process import Process
 from caminito.training.checkpoint import TrainingState
 from caminito.training.config import TrainingConfig
 from caminito.training.ema import PowerAverage
 from caminito.training.objective import batch_targets, denoising_loss, draw_times
+from caminito.training.resample import Resampler
+from caminito.training.uncertainty import Uncertainty
 from caminito.training.validation import Validation, validate
 
 __all__ = ["Progress", "averaged", "fit_steps", "initial_state", "precision_for"]
@@ -75,17 +79,24 @@ def precision_for(config: TrainingConfig, device: torch.device) -> torch.dtype |
     return None
 
 
-def initial_state(network: nn.Module, config: TrainingConfig) -> TrainingState:
-    """State before the first step."""
+def initial_state(network: nn.Module, config: TrainingConfig, process: Process | None = None) -> TrainingState:
+    """State before the first step; `process` is needed where times are resampled."""
     device = next(network.parameters()).device
+    beside = nn.ModuleDict()
+    if config.uncertainty:
+        beside["uncertainty"] = Uncertainty().to(device)
+    if config.times == "resampled":
+        if process is None:
+            raise ConfigError("training.times: 'resampled' keeps the losses of the steps of a chain. Give the process.")
+        beside["times"] = Resampler(process)
     optimizer = torch.optim.AdamW(
-        network.parameters(),
+        [*network.parameters(), *beside.parameters()],
         lr=config.learning_rate,
         betas=(0.9, 0.99),
         weight_decay=config.weight_decay,
         fused=device.type in ("cpu", "cuda"),
     )
-    return TrainingState(network, optimizer, PowerAverage(network.parameters(), config.ema))
+    return TrainingState(network, optimizer, PowerAverage(network.parameters(), config.ema), beside=beside)
 
 
 def fit_steps(
@@ -116,7 +127,7 @@ def fit_steps(
     Raises
     ------
     ConfigError
-        If neither `steps` nor `minutes` is given.
+        If neither `steps` nor `minutes` is given, or the loss does not fit the process or the variance of `denoiser`.
     NonFiniteError
         At the first loss that is not finite: what was seen, and what to do. The last checkpoint is good.
     """
@@ -124,15 +135,23 @@ def fit_steps(
         raise ConfigError("training: expected a budget, got none. Set steps, minutes, or both.")
     if config.targets == "batch" and cond:
         raise ConfigError("training.targets: 'batch' does not take conditions. Use targets='item'.")
+    _check_loss(config, denoiser)
     if len(data) == 0:
         raise DataError("training: expected at least one item, got none.")
     _warn_of_scale(data)
     network, process = denoiser.network, denoiser.process
-    state = initial_state(network, config) if resume is None else resume
+    state = initial_state(network, config, process) if resume is None else resume
+    resampler = cast(Resampler, state.beside["times"]) if "times" in state.beside else None
+    uncertainty = cast(Uncertainty, state.beside["uncertainty"]) if "uncertainty" in state.beside else None
     parameters = list(network.parameters())
     forward: nn.Module = torch.compile(network) if config.compile else network  # type: ignore[assignment]
     trained = NetworkDenoiser(
-        forward, denoiser.precondition, process, denoiser.event_shape or (), autocast=denoiser.autocast
+        forward,
+        denoiser.precondition,
+        process,
+        denoiser.event_shape or (),
+        autocast=denoiser.autocast,
+        variance=denoiser.variance,
     )
     draws = _draws(network)
     before, clock, first = state.elapsed, time.monotonic(), state.step
@@ -140,7 +159,8 @@ def fit_steps(
     while (fraction := _spent(config, state)) < 1:
         step = state.step
         index = order.rows(step * config.batch_size, config.batch_size).to(data.device)
-        t = draw_times(process, config, seed, step, config.batch_size)
+        law = None if resampler is None else resampler.probabilities()
+        t = draw_times(process, config, seed, step, config.batch_size, law=law)
         eps = normal(seed, Stream.NOISE, step, (len(index), *data.shape[1:]), dtype=data.dtype, device=data.device)
         rows = _conditions(cond, index, config.condition_dropout, seed, step)
         rate = _learning_rate(config, step, fraction)
@@ -151,7 +171,21 @@ def fit_steps(
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         with _seeded(data.device, seed, step) if draws else contextlib.nullcontext():
-            loss = denoising_loss(trained, clean, t, eps, weight=config.weight, cond=rows, target=target).mean()
+            losses = denoising_loss(
+                trained,
+                clean,
+                t,
+                eps,
+                weight=config.weight,
+                loss=config.loss,
+                cond=rows,
+                target=target,
+                uncertainty=uncertainty,
+            )
+        loss = losses.mean()
+        if resampler is not None and law is not None:
+            loss = (resampler.weights(t, law).to(losses) * losses).mean()
+            resampler.update(t, losses)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(parameters, config.clip)
@@ -246,6 +280,29 @@ def _conditions(cond: Condition, index: Tensor, dropout: float, seed: int, step:
         name: value._replace(present=kept) if isinstance(value, Given) else Given(value, present=kept)
         for name, value in given.items()
     }
+
+
+def _check_loss(config: TrainingConfig, denoiser: NetworkDenoiser) -> None:
+    """Refuse losses that do not fit each other or the denoiser."""
+    learned, loss = denoiser.variance, config.loss
+    if learned is not None and loss == "squared":
+        raise ConfigError(
+            "training.loss: 'squared' teaches no variance. Use 'hybrid' or 'vlb' with variance='learned'."
+        )
+    if learned is None and loss == "hybrid":
+        raise ConfigError("training.loss: 'hybrid' teaches a variance, and there is none. Use variance='learned'.")
+    if learned is not None and learned.chain is not denoiser.process:
+        raise ConfigError("variance: expected the range of the process that is trained on. Use VarianceRange(process).")
+    if loss == "vlb":
+        VarianceRange(denoiser.process)
+        if config.targets == "batch":
+            raise ConfigError(
+                "training.targets: 'batch' is for squared errors, and 'vlb' has none. Use targets='item'."
+            )
+        if config.uncertainty:
+            raise ConfigError(
+                "training.uncertainty: 'vlb' has weights of its own. Use it with loss='squared' or 'hybrid'."
+            )
 
 
 def _warn_of_scale(data: Tensor) -> None:

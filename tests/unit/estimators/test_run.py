@@ -148,7 +148,7 @@ def test_an_interruption_in_the_middle_of_a_step_keeps_the_last_checkpoint(
     for _ in range(3):
         next(steps)
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):

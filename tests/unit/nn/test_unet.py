@@ -138,9 +138,32 @@ def test_label_changes_the_output(time: str, draw: Draw, wake: Wake) -> None:
     assert (out[0] - out[1]).abs().max() > 1e-3
 
 
+def test_without_time_the_network_is_the_full_one_at_label_zero(draw: Draw, wake: Wake) -> None:
+    conditions = {"digit": Label(3)}
+    blind = wake(UNet(2, 1, **SMALL, time="none", conditions=conditions))
+    full = UNet(2, 1, **SMALL, conditions=conditions).eval()
+    full.load_state_dict(blind.state_dict())  # the same parameters, so the comparison is one of equal sizes
+    x, label, digit = draw(2, 1, 8, 8), draw(2), {"digit": torch.tensor([0, 1])}
+    out = blind(x, label, digit)
+    assert torch.equal(out, blind(x, 3 * label + 1, digit))
+    assert torch.equal(out, full(x, torch.zeros(2), digit))
+    assert not torch.allclose(out, blind(x, label, {"digit": torch.tensor([2, 2])}), atol=1e-3)
+
+
+@pytest.mark.parametrize("skips", ["concat", "none"])
+def test_without_skips_all_passes_through_the_middle(skips: str, draw: Draw, wake: Wake) -> None:
+    network = wake(UNet(2, 1, **SMALL, skips=skips))
+    for block in network.middle:
+        block.register_forward_hook(lambda _m, _i, out: torch.ones_like(out))
+    x = draw(2, 1, 8, 8).requires_grad_()
+    (slope,) = torch.autograd.grad(network(x, draw(2)).sum(), x, allow_unused=True)
+    assert (slope is not None and bool(slope.abs().max() > 0)) == (skips == "concat")
+
+
 @pytest.mark.parametrize("dims", [1, 2, 3])
-def test_options_rebuild_the_same_network(dims: int, draw: Draw, wake: Wake) -> None:
-    network = wake(UNet(dims, 2, **SMALL, padding="reflect", conditions={"digit": Label(3)}))
+@pytest.mark.parametrize("variant", [{}, {"time": "none", "skips": "none"}])
+def test_options_rebuild_the_same_network(dims: int, variant: dict, draw: Draw, wake: Wake) -> None:
+    network = wake(UNet(dims, 2, **SMALL, **variant, padding="reflect", conditions={"digit": Label(3)}))
     again = build(json.loads(json.dumps(network.options))).eval()
     again.load_state_dict(network.state_dict())
     x, label = draw(2, 2, *(5,) * dims), draw(2)
@@ -218,7 +241,7 @@ def test_compiled_network_equals_the_eager_one(dims: int, draw: Draw, wake: Wake
         ({"decoder": "unet"}, "mirror, ddpm"),
         ({"resample": "max"}, "pool, conv"),
         ({"skips": "add"}, "concat, none"),
-        ({"time": "never"}, "every-level, input"),
+        ({"time": "never"}, "every-level, input, none"),
         ({"channels": 0}, "channels"),
         ({"head_size": 0}, "head_size: expected a positive integer, got 0"),
         ({"widht": 3}, "Did you mean 'width'"),

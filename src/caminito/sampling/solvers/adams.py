@@ -193,7 +193,7 @@ class _Engine(Solver):
         if row.mend:
             x = combine(x, 1.0, *zip(row.mend, known))
         moved = combine(x, row.scale, (row.gain, x0), *zip(row.weights, known))
-        moved = with_noise(moved, row.var, row.spread, denoise, x, t, eps)
+        moved = with_noise(moved, row.var, row.spread, denoise.var(x, t) if row.spread else None, eps)
         return Step(moved, x0, state.on(known[: self._length] if row.remember else state.memory))
 
 

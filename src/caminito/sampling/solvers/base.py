@@ -187,8 +187,8 @@ def combine(x: Tensor, scale: float, *terms: tuple[float, Tensor]) -> Tensor:
     return out
 
 
-def with_noise(moved: Tensor, var: float, spread: float, denoise: Denoiser, x: Tensor, t: Tensor, eps: Draw) -> Tensor:
-    """moved + sqrt(var + spread Var[x0 | x_t]) z.
+def with_noise(moved: Tensor, var: float, spread: float, known: Tensor | None, eps: Draw) -> Tensor:
+    """moved + sqrt(var + spread known) z, with Var[x0 | x_t] for `known`.
 
     Raises
     ------
@@ -196,7 +196,6 @@ def with_noise(moved: Tensor, var: float, spread: float, denoise: Denoiser, x: T
         If the variance is wanted and the denoiser does not know it.
     """
     if spread:
-        known = denoise.var(x, t)
         if known is None:
             raise ConfigError(
                 "variance='posterior' needs Var[x0 | x_t], and this denoiser knows only its mean. Wrap it with "

@@ -42,9 +42,9 @@ class _Bridging(Solver):
     ) -> Step:
         """As above."""
         row: _Row = state.row
-        x0 = denoise(x, t)
+        x0, known = denoise.moments(x, t) if row.spread else (denoise(x, t), None)
         moved = combine(x, row.scale, (row.gain, x0))
-        return Step(with_noise(moved, row.var, row.spread, denoise, x, t, eps), x0, state.on())
+        return Step(with_noise(moved, row.var, row.spread, known, eps), x0, state.on())
 
 
 @dataclass(frozen=True)
