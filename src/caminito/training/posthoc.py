@@ -46,8 +46,17 @@ class Profile(NamedTuple):
 
 def inner(a: Profile, b: Profile) -> float:
     """int p_a p_b over the steps; see the module."""
-    (t, g), (u, h) = sorted((p.step, exponent(p.std)) for p in (a, b))
-    return (g + 1) * (h + 1) / (g + h + 1) * (t / u) ** h / u
+    return float(_products([a], [b])[0, 0])
+
+
+def _products(first: Sequence[Profile], second: Sequence[Profile]) -> NDArray[np.float64]:
+    """`inner` of every pair, shape (first, second)."""
+    powers = {std: exponent(std) for std in {profile.std for profile in (*first, *second)}}
+    t, g = np.array([[float(p.step), powers[p.std]] for p in first]).T[:, :, None]
+    u, h = np.array([[float(p.step), powers[p.std]] for p in second]).T[:, None]
+    low, high, power = np.minimum(t, u), np.maximum(t, u), np.where(t <= u, h, g)  # the power of the later one
+    products: NDArray[np.float64] = (g + 1) * (h + 1) / (g + h + 1) * (low / high) ** power / high
+    return products
 
 
 def coefficients(snapshots: Sequence[Profile], wanted: Profile) -> NDArray[np.float64]:
@@ -65,8 +74,7 @@ def coefficients(snapshots: Sequence[Profile], wanted: Profile) -> NDArray[np.fl
     smallest norm is taken. Snapshots after the end of the wanted average are left out (0).
     """
     used = _usable(snapshots, wanted)
-    overlaps = np.array([[inner(a, b) for b in used] for a in used])
-    sides = np.array([inner(a, wanted) for a in used])
+    overlaps, sides = _products(used, used), _products(used, [wanted])[:, 0]
     scale = np.sqrt(np.diag(overlaps))  # unit profiles: the early ones are narrow and high
     n = len(used)
     system = np.zeros((n + 1, n + 1))
@@ -81,10 +89,10 @@ def coefficients(snapshots: Sequence[Profile], wanted: Profile) -> NDArray[np.fl
 def misfit(snapshots: Sequence[Profile], wanted: Profile) -> float:
     """|p - sum_i x_i p_i| / |p|: the share of the wanted profile that the snapshots cannot make."""
     x = coefficients(snapshots, wanted)
-    overlaps = np.array([[inner(a, b) for b in snapshots] for a in snapshots])
-    sides = np.array([inner(a, wanted) for a in snapshots])
+    overlaps, sides = _products(snapshots, snapshots), _products(snapshots, [wanted])[:, 0]
     whole = inner(wanted, wanted)
-    return float(np.sqrt(max(whole - 2 * x @ sides + x @ overlaps @ x, 0.0) / whole))
+    missing = float(whole - 2 * x @ sides + x @ overlaps @ x)
+    return float(np.sqrt(max(missing, 0.0) / whole))
 
 
 def _usable(snapshots: Sequence[Profile], wanted: Profile) -> list[Profile]:
