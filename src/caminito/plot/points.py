@@ -137,7 +137,7 @@ def histogram1d(
     if numbers.ndim != 1 or numbers.size == 0:
         raise ShapeError(f"samples: expected shape (n,) or (n, 1), got {np.shape(samples)}.")
     fig, axes = style.figure(7.2, 3.4)
-    edges = np.histogram_bin_edges(numbers, bins=_bins(numbers) if bins is None else bins)
+    edges = np.histogram_bin_edges(numbers, bins=bins_of(numbers) if bins is None else bins)
     axes.hist(numbers, bins=edges, density=True, color=style.GENERATED, alpha=0.35, linewidth=0, label=names[0])
     if density is not None:
         where, height = (np.asarray(values, dtype=np.float64) for values in density)
@@ -166,7 +166,7 @@ def _against_time(tracks: NDArray[np.float64], clock: NDArray[np.float64], x: st
     if clock[0] > clock[-1]:
         axes.invert_xaxis()
     axes.margins(x=0.01)
-    side.hist(tracks[-1], bins=_bins(tracks[-1]), orientation="horizontal", color=style.GENERATED, alpha=0.45)
+    side.hist(tracks[-1], bins=bins_of(tracks[-1]), orientation="horizontal", color=style.GENERATED, alpha=0.45)
     style.dress(axes, title, x, "x", grid="")
     style.dress(side, "", "where they end", grid="")
     side.spines["bottom"].set_visible(False)
@@ -205,7 +205,7 @@ def _points(values: ArrayLike, name: str) -> NDArray[np.float64]:
     return points
 
 
-def _bins(numbers: NDArray[np.float64]) -> int:
+def bins_of(numbers: NDArray[np.float64]) -> int:
     return int(np.clip(len(np.histogram_bin_edges(numbers, bins="fd")) - 1, 12, 120))
 
 
