@@ -15,6 +15,7 @@ from caminito.denoiser.learned_variance import VarianceRange
 from caminito.denoiser.mixture import MixtureDenoiser
 from caminito.denoiser.network import NetworkDenoiser
 from caminito.denoiser.precondition import Precondition, Prediction
+from caminito.denoiser.regressor import Regressor, RegressorDenoiser, regressor_columns
 from caminito.denoiser.residual import ResidualVariance
 from caminito.denoiser.views import eps, flow, from_eps, from_flow, from_score, from_v, from_x0, score, v
 
@@ -31,6 +32,8 @@ __all__ = [
     "NetworkDenoiser",
     "Precondition",
     "Prediction",
+    "Regressor",
+    "RegressorDenoiser",
     "ResidualVariance",
     "VarianceRange",
     "eps",
@@ -41,6 +44,7 @@ __all__ = [
     "from_score",
     "from_v",
     "from_x0",
+    "regressor_columns",
     "rows_of",
     "score",
     "to_diffusers",

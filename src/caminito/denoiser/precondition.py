@@ -67,6 +67,14 @@ class Precondition:
         if not self.data_std > 0:
             raise ConfigError(f"data_std: expected a number > 0, got {self.data_std}.")
 
+    def check(self, process: Process) -> None:
+        """Raise ConfigError if `kind` speaks of the steps of a chain and the process has none."""
+        if self.kind == "previous" and not process.is_discrete:
+            raise ConfigError(
+                f"prediction='previous': {type(process).__name__} has no steps, so nothing comes before x_t. Use a "
+                "chain, or predict x0, eps, v, flow or edm."
+            )
+
     def coefficients(self, process: Process, t: Time) -> Coefficients:
         """Coefficients at time t.
 

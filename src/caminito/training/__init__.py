@@ -6,6 +6,7 @@ from caminito.training.ema import PowerAverage
 from caminito.training.fit import Progress, averaged, fit_steps, initial_state, precision_for
 from caminito.training.objective import batch_targets, denoising_loss, draw_times, weight_of
 from caminito.training.posthoc import Snapshots
+from caminito.training.regressor import fit_regressors
 from caminito.training.resample import Resampler
 from caminito.training.residual import fit_residual_variance
 from caminito.training.uncertainty import Uncertainty
@@ -24,6 +25,7 @@ __all__ = [
     "batch_targets",
     "denoising_loss",
     "draw_times",
+    "fit_regressors",
     "fit_residual_variance",
     "fit_steps",
     "initial_state",
