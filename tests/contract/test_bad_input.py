@@ -8,13 +8,21 @@ import torch
 from parts import SOLVERS
 
 from caminito._errors import ConfigError, GridError, NonFiniteError, TimeError
-from caminito.denoiser import Denoiser, GaussianDenoiser
+from caminito.denoiser import Denoiser, GaussianDenoiser, NetworkDenoiser, Precondition
+from caminito.guidance import clip, constrain
+from caminito.nn import ResidualMLP
 from caminito.process import EDM, VP, Chain, Cosine
 from caminito.process import grid as grids
 from caminito.sampling import (
+    DDIM,
     Ancestral,
     Churn,
+    DPMpp2MSDE,
+    DPMpp3MSDE,
+    EulerAncestral,
     Heun,
+    Restart,
+    SASolver,
     calibrate,
     encode,
     log_prob,
@@ -156,10 +164,62 @@ def test_what_cannot_be_served_is_refused_before_the_denoiser_is_asked(call, pro
     assert denoiser.times == []
 
 
+UNKNOWN = r"needs Var\[x0 \| x_t\], and this denoiser knows only its mean. Wrap it"
+COVERING = [
+    Ancestral("posterior"),
+    DDIM(0.5, variance="posterior"),
+    EulerAncestral(variance="posterior"),
+    DPMpp2MSDE(variance="posterior"),
+    DPMpp3MSDE(variance="posterior"),
+    SASolver(variance="posterior"),
+    Churn(DDIM(variance="posterior")),
+    Restart(Ancestral("posterior")),
+]
+
+
+@pytest.mark.parametrize("solver", COVERING, ids=str)
 @pytest.mark.parametrize("process", [VP_, CHAIN], ids=["VP", "chain"])
-def test_a_variance_that_the_denoiser_does_not_know_is_missed_at_the_first_step(process):
-    denoiser = Asked(process)
-    with pytest.raises(ConfigError, match=r"needs Var\[x0 \| x_t\], and this denoiser knows only its mean. Wrap it"):
+def test_a_variance_that_the_denoiser_does_not_know_is_missed_before_it_is_asked(process, solver):
+    assert solver.needs_variance
+    asked, network, calls, grid = Asked(process), ResidualMLP(2, width=4, depth=1), [], grids.grid(process, 4)
+    network.register_forward_hook(lambda *_: calls.append(0))
+    learnt = NetworkDenoiser(network, Precondition("eps"), process, (2,))
+    for denoiser in (asked, constrain(asked, clip(-1.0, 1.0)), learnt):
+        assert not denoiser.knows_variance
+        for walk in (
+            lambda d: sample(d, 3, grid=grid, solver=solver),
+            lambda d: next(trajectory(d, X, grid, solver)),
+            lambda d: picard(d, X, grid, solver),
+            lambda d: variational_bound(d, X, grid, variance="posterior"),
+        ):
+            with pytest.raises(ConfigError, match=UNKNOWN):
+                walk(denoiser)
+    assert asked.times == calls == []
+
+
+@pytest.mark.parametrize("solver", COVERING, ids=str)
+def test_a_variance_that_is_known_is_walked_with(solver):
+    class Knows(Asked):
+        def var(self, x_t, t, cond=None):
+            return torch.full_like(x_t, 0.25)
+
+    for denoiser in (Knows(VP_), constrain(Knows(VP_), clip(-1.0, 1.0))):
+        assert denoiser.knows_variance
+        assert bool(torch.isfinite(sample(denoiser, 3, steps=4, solver=solver)).all())
+
+
+def test_only_a_solver_that_adds_the_variance_needs_it():
+    asking = [solver for solver in SOLVERS if solver.needs_variance]
+    assert asking == [solver for solver in SOLVERS if "posterior" in str(solver)] and asking
+
+
+def test_a_variance_that_is_promised_and_not_given_is_missed_at_the_first_step():
+    class Promises(Asked):
+        def var(self, x_t, t, cond=None):
+            return None
+
+    denoiser = Promises(VP_)
+    with pytest.raises(ConfigError, match=UNKNOWN):
         sample(denoiser, 3, steps=4, solver=Ancestral("posterior"))
     assert len(denoiser.times) == 1
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from caminito.training import Snapshots
+
 STEPS = 160
 TINY = [
     *(
@@ -26,6 +28,7 @@ TINY = [
         "training.batch_size=16",
     ),
     *("--set", "training.validate_every=25", "--set", "training.checkpoint_minutes=0.002"),
+    *("--set", "training.snapshots=8"),
 ]
 pytestmark = pytest.mark.slow
 
@@ -59,15 +62,25 @@ def wait_for(run: Path, step: int, process: subprocess.Popen[str]) -> None:
         time.sleep(0.005)
 
 
+def left_by(run: Path) -> dict[str, bytes]:
+    """Weights and snapshots, and what they make of them."""
+    files = [run / "model" / "weights.safetensors", *sorted((run / "snapshots").iterdir())]
+    made = Snapshots.reconstruct(run / "snapshots", 0.12)
+    tensors = {name: value.numpy().tobytes() for name, value in made.items()}
+    return {str(path.relative_to(run)): path.read_bytes() for path in files} | tensors
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Weights of the run that nothing happened to."""
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Files of the run that nothing happened to."""
     place = tmp_path_factory.mktemp("whole")
     finished(place, "train", "digits", "--out", "run", "--steps", str(STEPS), *TINY)
-    return (place / "run" / "model" / "weights.safetensors").read_bytes()
+    return left_by(place / "run")
 
 
-def test_two_kills_at_random_steps_change_no_bit_of_the_final_weights(whole: bytes, tmp_path: Path) -> None:
+def test_two_kills_at_random_steps_change_no_bit_of_the_final_weights_and_snapshots(
+    whole: dict[str, bytes], tmp_path: Path
+) -> None:
     run, drawn = tmp_path / "run", random.Random()
     arguments = ["train", "digits", "--out", "run", "--steps", str(STEPS), *TINY]
     for low, high in ((1, 60), (70, 120)):
@@ -80,14 +93,14 @@ def test_two_kills_at_random_steps_change_no_bit_of_the_final_weights(whole: byt
         arguments = ["train", "--resume", "run"]
     told = finished(tmp_path, *arguments)
     assert "Done" in told
-    assert (run / "model" / "weights.safetensors").read_bytes() == whole
+    assert left_by(run) == whole
     resumed = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines() if '"resume"' in line]
     assert len(resumed) == 2 and 0 < resumed[0]["step"] < resumed[1]["step"] < STEPS
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_says_how_to_go_on_and_nothing_is_lost(
-    whole: bytes, tmp_path: Path, number: signal.Signals
+    whole: dict[str, bytes], tmp_path: Path, number: signal.Signals
 ) -> None:
     process = started(tmp_path, "train", "digits", "--out", "run", "--steps", str(STEPS), *TINY)
     wait_for(tmp_path / "run", 10, process)
@@ -100,4 +113,4 @@ def test_an_interruption_says_how_to_go_on_and_nothing_is_lost(
     assert status["state"] == "interrupted"
     assert step_of(tmp_path / "run") == status["step"]  # a checkpoint of that very step
     finished(tmp_path, "train", "--resume", "run")
-    assert (tmp_path / "run" / "model" / "weights.safetensors").read_bytes() == whole
+    assert left_by(tmp_path / "run") == whole

@@ -39,6 +39,10 @@ def sample(
         str | None,
         typer.Option("--in-range", metavar="HOW", help="Keep predictions within the data: clip, dynamic, renormalise."),
     ] = None,
+    average: Annotated[
+        float | None,
+        typer.Option("--average", metavar="W", help="Weights averaged anew, to this width; needs training.snapshots."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="K", help="The same seed gives the same samples.")] = 0,
     out_: Annotated[
         Path | None,
@@ -59,11 +63,13 @@ def sample(
 
     rule = None if solver is None else solver_named(solver)
     model = load(run)
+    if average is not None:
+        model = model.reaverage(average)
     _note_unfinished(run, model)
     labels = _labels(model, class_, count, seed)
-    target = _default_place(run, model, count, seed, class_, steps, solver, in_range) if out_ is None else out_
+    target = _default_place(run, model, count, seed, class_, steps, solver, in_range, average) if out_ is None else out_
     _check_target(target, model)
-    how = {"seed": seed, "samples": count, "class": class_, "in_range": in_range}
+    how = {"seed": seed, "samples": count, "class": class_, "in_range": in_range, "average": average}
     text = recipe(model, run.resolve().name, n_steps=steps, solver=rule, **how)
     clock = time.monotonic()
     with counted(f"Drawing {count}") as progress:
@@ -115,9 +121,11 @@ def _default_place(
     steps: int | None,
     solver: str | None,
     in_range: str | None,
+    average: float | None,
 ) -> Path:
     parts = [f"n{count}", f"seed{seed}", None if class_ is None else f"class-{class_}"]
     parts += [None if steps is None else f"{steps}steps", solver, in_range]
+    parts.append(None if average is None else f"average{average:g}")
     name = "_".join("".join(c if c.isalnum() or c in "-_" else "-" for c in part) for part in parts if part)
     drawn = count <= _IN_A_PICTURE and _has_picture(model)
     return run / "samples" / f"{name}{'.png' if drawn else '.npz'}"

@@ -52,6 +52,12 @@ class Denoiser(ABC):
     def mean(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
         """E[x0 | x_t]; x_t of shape (B, *event), t of shape () or (B,)."""
 
+    @property
+    def knows_variance(self) -> bool:
+        """Whether `var` gives values: taken for granted where `var` or `moments` is not the one written here."""
+        pairs = ((self.var, Denoiser.var), (self.moments, Denoiser.moments))
+        return any(getattr(own, "__func__", own) is not plain for own, plain in pairs)
+
     def var(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor | None:
         """Diagonal of Cov[x0 | x_t], shape of x_t; None if unknown."""
         return None

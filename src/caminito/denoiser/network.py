@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from caminito._errors import ConfigError, ShapeError
+from caminito._errors import ShapeError
 from caminito.denoiser.base import Condition, Denoiser
 from caminito.denoiser.learned_variance import VarianceRange
 from caminito.denoiser.precondition import Precondition
@@ -45,11 +45,7 @@ class NetworkDenoiser(Denoiser):
         autocast: torch.dtype | None = None,
         variance: VarianceRange | None = None,
     ) -> None:
-        if precondition.kind == "previous" and not process.is_discrete:
-            raise ConfigError(
-                f"prediction='previous': {type(process).__name__} has no steps, so nothing comes before x_t. Use a "
-                "chain, or predict x0, eps, v, flow or edm."
-            )
+        precondition.check(process)
         self.network, self.precondition, self.process = network, precondition, process
         self.event_shape = tuple(event_shape)
         self.autocast, self.variance = autocast, variance
@@ -90,6 +86,11 @@ class NetworkDenoiser(Denoiser):
     def mean(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
         """E[x0 | x_t] as the network has learnt it."""
         return self._parts(x_t, t, cond)[0]
+
+    @property
+    def knows_variance(self) -> bool:
+        """Whether the network was asked to learn it."""
+        return self.variance is not None
 
     def var(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor | None:
         """Var[x0 | x_t] as the network has learnt it; None if it has not."""

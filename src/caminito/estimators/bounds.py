@@ -13,7 +13,7 @@ from caminito._errors import ConfigError
 from caminito.data import Codec
 from caminito.guidance import Projection, clip, dynamic_threshold, renormalise
 
-__all__ = ["InRange", "projection"]
+__all__ = ["InRange", "encoded", "projection"]
 
 InRange = Literal["clip", "dynamic", "renormalise"]
 _MADE: Mapping[str, Callable[[Tensor, Tensor], Projection]] = {
@@ -38,6 +38,11 @@ def projection(how: InRange | str, codec: Codec) -> Projection:
             f"in_range={how!r}: expected data with limits, but these are floats without any declared. Leave it out, or "
             "wrap denoiser_ yourself: caminito.guidance.constrain(denoiser, clip(low, high))."
         )
+    return _MADE[how](*encoded(codec, codec.limits))
+
+
+def encoded(codec: Codec, limits: tuple[float, float]) -> tuple[Tensor, Tensor]:
+    """The items that have the one and the other limit everywhere, in the units of the network, float64."""
     item = codec.decode(torch.zeros(1, *codec.event_shape))
-    low, high = (codec.encode(np.full_like(item, limit))[0].double() for limit in codec.limits)
-    return _MADE[how](low, high)
+    low, high = (codec.encode(np.full_like(item, limit))[0].double() for limit in limits)
+    return low, high

@@ -18,6 +18,7 @@ from torch import Tensor
 from caminito._errors import ApproximateLikelihood, ConfigError
 from caminito.data import Codec
 from caminito.denoiser import Condition, Denoiser, rows_of
+from caminito.estimators.bounds import encoded
 from caminito.process import Process
 from caminito.sampling import Levels, log_prob, variational_bound
 
@@ -79,8 +80,8 @@ def log_density(
     return np.asarray(torch.cat(parts))
 
 
-def cells(codec: Codec, like: np.ndarray) -> Levels:
-    """The values that whole-numbered data can take, in encoded units; `like` holds an item.
+def cells(codec: Codec) -> Levels:
+    """The values that whole-numbered data can take, in encoded units.
 
     Raises
     ------
@@ -92,5 +93,5 @@ def cells(codec: Codec, like: np.ndarray) -> Levels:
             "bits per dimension: expected a model of whole numbers, such as 8-bit images, got one of real numbers, "
             "whose density score_samples gives in nats."
         )
-    low, high = (codec.encode(np.full_like(like[:1], limit))[0].double() for limit in codec.limits)
-    return Levels(low, high, math.floor((codec.limits[1] - codec.limits[0]) / codec.quantum) + 1)
+    low, high = codec.limits
+    return Levels(*encoded(codec, (low, high)), math.floor((high - low) / codec.quantum) + 1)

@@ -4,7 +4,8 @@
     data.json       what was understood of the data     status.json    where training stands
     env.json        versions and machine                samples/       pictures, the first from an early network
     checkpoints/    to go on exactly after a stop       model/         what `load` reads: weights, codec, process
-    metrics.json    what `evaluate` measured            card.md        all of it in words
+    snapshots/      to average the weights anew         metrics.json   what `evaluate` measured
+    card.md         all of it in words
 
 Files appear whole or not at all. A run that was stopped, by Ctrl-C, `kill -9` or a full disk, goes on from its last
 checkpoint and ends with the weights it would have had. Nothing in it depends on where it lies: it can be moved or
@@ -213,7 +214,12 @@ class Run:
         self._tell(state="running", pid=os.getpid(), message="")
         model = self.model = self.reading.build(self.config)
         recorder = _Recorder(self, model)
-        steps = model.fit_iter(self.reading.items(source), self.reading.labels(source), resume=checkpoints)
+        steps = model.fit_iter(
+            self.reading.items(source),
+            self.reading.labels(source),
+            resume=checkpoints,
+            snapshots=self.path / "snapshots",
+        )
         try:
             for progress in steps:
                 recorder.take(progress)
@@ -405,7 +411,9 @@ def load(path: str | Path) -> DiffusionModel:
     if (path / "manifest.json").is_file():
         return load_model(path)
     if (path / "model" / "manifest.json").is_file():
-        return load_model(path / "model")
+        model = load_model(path / "model")
+        model._snapshots = (path / "snapshots").absolute()
+        return model
     run = Run.open(path)
     raise RunError(
         f"{path} holds no model yet: it is {run.status['state']} at step {run.status['step']}. "

@@ -75,6 +75,11 @@ class Constrained(Denoiser):
         """project(E[x0 | x_t])."""
         return self._projected(self.denoiser.mean(x_t, t, cond))
 
+    @property
+    def knows_variance(self) -> bool:
+        """Whether the denoiser does."""
+        return self.denoiser.knows_variance
+
     def var(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor | None:
         """That of the denoiser."""
         return self.denoiser.var(x_t, t, cond)

@@ -34,6 +34,7 @@ from caminito.denoiser import Condition, Denoiser
 from caminito.process import Normal, Process
 from caminito.process import grid as grids
 from caminito.sampling.noise import NoiseSource
+from caminito.sampling.solvers.base import NO_VARIANCE, require_variance
 
 __all__ = ["Bound", "Levels", "Variance", "variational_bound"]
 
@@ -178,6 +179,8 @@ def variational_bound(
         raise ConfigError(f"variance: expected 'small', 'large' or 'posterior', got {variance!r}.")
     if draws < 1:
         raise ConfigError(f"draws: expected a whole number >= 1, got {draws}.")
+    if variance == "posterior":
+        require_variance(denoiser)
     cells = Levels(-1.0, 1.0, levels) if isinstance(levels, int) else levels
     times = _visited(process, grid)
     source = _Draws(seed, first) if noise is None else noise
@@ -259,10 +262,7 @@ def _legs(process: Process, times: Tensor, variance: Variance) -> list[_Leg]:
 def _known(var: Tensor | None) -> Tensor:
     """Var[x0 | x_t], float64."""
     if var is None:
-        raise ConfigError(
-            "variance='posterior' needs Var[x0 | x_t], and this denoiser knows only its mean. Wrap it with "
-            "fit_residual_variance, or use 'small' or 'large'."
-        )
+        raise ConfigError(NO_VARIANCE)
     return var.double().cpu()
 
 

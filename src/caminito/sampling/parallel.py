@@ -23,6 +23,7 @@ from caminito.process import grid as grids
 from caminito.process.base import Time
 from caminito.sampling.noise import NoiseSource, PerSample
 from caminito.sampling.solvers import Solver, solver_named
+from caminito.sampling.solvers.base import require_variance
 from caminito.sampling.trajectory import draw_of
 
 __all__ = ["Swept", "picard"]
@@ -86,12 +87,15 @@ def picard(
     Raises
     ------
     ConfigError
-        If the solver calls the denoiser more than once a step, or an option is out of range.
+        If the solver calls the denoiser more than once a step or needs a variance that it does not know, or an option
+        is out of range.
     GridError, NonFiniteError
     """
     process, rule = denoiser.process, solver_named(solver)
     times = grids.validate(process, grid)
     steps = len(times) - 1
+    if rule.needs_variance:
+        require_variance(denoiser)
     if rule.calls(process, times) != steps:
         raise ConfigError(f"solver: expected one denoiser call per step, got {rule}. Use DDIM, DPMpp2M or another.")
     width = steps if window is None else window

@@ -20,6 +20,7 @@ from caminito.process import grid as grids
 from caminito.process.base import Time
 from caminito.sampling.noise import PART, Brownian, NoiseSource, PerSample
 from caminito.sampling.solvers import DPMpp2M, Draw, Solver, solver_named
+from caminito.sampling.solvers.base import require_variance
 
 __all__ = ["Frame", "draw_of", "sample", "start", "trajectory"]
 
@@ -45,6 +46,10 @@ class _Given(Denoiser):
 
     def mean(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
         return self._denoiser.mean(x_t, t, self._cond)
+
+    @property
+    def knows_variance(self) -> bool:
+        return self._denoiser.knows_variance
 
     def var(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor | None:
         return self._denoiser.var(x_t, t, self._cond)
@@ -83,11 +88,15 @@ def trajectory(
     ------
     GridError
         If `grid` does not fall within [0, t_max].
+    ConfigError
+        If the solver needs Var[x0 | x_t] and the denoiser does not know it.
     NonFiniteError
         If a step gives NaN or infinity: the message names the step, its time and how many values.
     """
     process, rule = denoiser.process, solver_named(solver)
     times = grids.validate(process, grid)
+    if rule.needs_variance:
+        require_variance(denoiser)
     source: NoiseSource = PerSample() if noise is None else noise
     bound = _Given(denoiser, cond)
     state: Any = rule.init(process, times)

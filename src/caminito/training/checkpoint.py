@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from caminito._errors import RunError
 from caminito._files import read_json, read_tensors, write_json, write_tensors
 from caminito.training.ema import PowerAverage
+from caminito.training.posthoc import Snapshots
 
 __all__ = ["TrainingState", "load_checkpoint", "save_checkpoint"]
 
@@ -38,6 +39,8 @@ class TrainingState:
         Seconds of training so far, over all sittings.
     beside : ModuleDict
         What is trained or filled beside the network and is no part of the model.
+    snapshots : Snapshots, optional
+        Two more averages, and where they are written now and then.
     """
 
     network: nn.Module
@@ -47,6 +50,7 @@ class TrainingState:
     elapsed: float = 0.0
     facts: dict[str, Any] = field(default_factory=dict)
     beside: nn.ModuleDict = field(default_factory=nn.ModuleDict)
+    snapshots: Snapshots | None = None
 
     def _trained(self) -> dict[str, nn.Parameter]:
         """What the optimizer moves, by name."""
@@ -54,9 +58,10 @@ class TrainingState:
         return dict(self.network.named_parameters()) | beside
 
     def _modules(self) -> dict[str, Tensor]:
-        """State of the network and of what is beside it, by name."""
-        parts = {"network": self.network, "beside": self.beside}
-        return {f"{part}/{name}": value for part, m in parts.items() for name, value in m.state_dict().items()}
+        """State of the network and of what is beside it, and the averages of snapshots, by name."""
+        parts = {"network": self.network.state_dict(), "beside": self.beside.state_dict()}
+        parts["snapshots"] = {} if self.snapshots is None else self.snapshots.tensors()
+        return {f"{part}/{name}": value for part, held in parts.items() for name, value in held.items()}
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name; Adam's moments under the name of their parameter."""
@@ -74,15 +79,16 @@ class TrainingState:
         Raises
         ------
         RunError
-            If names or shapes do not fit this network.
+            If names or shapes do not fit this network, or the snapshots taken so far are gone.
         """
         named = dict(self.network.named_parameters())
         expected = {n: tuple(v.shape) for n, v in self._modules().items()}
-        found = {n: tuple(v.shape) for n, v in tensors.items() if n.startswith(("network/", "beside/"))}
+        known = ("network/", "beside/", "snapshots/")
+        found = {n: tuple(v.shape) for n, v in tensors.items() if n.startswith(known)}
         if expected != found:
             differing = sorted(set(expected.items()) ^ set(found.items()))[:3]
             raise RunError(
-                f"the checkpoint is of another network (first differences: {differing}). "
+                f"the checkpoint is of another network or other options (first differences: {differing}). "
                 "Resume with the configuration the run was started with."
             )
         for part, module in (("network/", self.network), ("beside/", self.beside)):
@@ -97,6 +103,9 @@ class TrainingState:
                 self.optimizer.state[parameter] = {
                     key: self._placed(key, value, parameter) for key, value in found_state.items()
                 }
+        if self.snapshots is not None:
+            held = {n.removeprefix("snapshots/"): v for n, v in tensors.items() if n.startswith("snapshots/")}
+            self.snapshots.load(held, step)
         self.step, self.elapsed = step, elapsed
 
     def _placed(self, key: str, value: Tensor, parameter: nn.Parameter) -> Tensor:

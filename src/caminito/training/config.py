@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 __all__ = ["TrainingConfig"]
 
@@ -25,6 +26,12 @@ class TrainingConfig(BaseModel):
     weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay of AdamW")
     clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
     ema: float = Field(default=0.1, gt=0, lt=0.28, description="width of the averaging of weights, relative to the run")
+    snapshots: int = Field(
+        default=0,
+        ge=0,
+        description="kept at most, each of two sets of weights, to make averages of other widths after training; "
+        "0: none, else at least 4 (32 serves every width)",
+    )
     times: Literal["uniform", "lognormal", "resampled"] = Field(
         default="lognormal",
         description="law of the noise levels trained on; resampled: the steps of a chain in proportion to the root "
@@ -59,3 +66,10 @@ class TrainingConfig(BaseModel):
     validate_every: int = Field(default=500, ge=1, description="steps between losses on held-out data")
     validation_items: int = Field(default=256, ge=1, description="held-out items used for them")
     checkpoint_minutes: float = Field(default=2.0, ge=0, description="minutes between checkpoints; 0: after every step")
+
+    @field_validator("snapshots")
+    @classmethod
+    def _none_or_enough(cls, value: int) -> int:
+        if 0 < value < 4:
+            raise PydanticCustomError("too_few", "expected 0 for none, or at least 4 to make other averages of")
+        return value

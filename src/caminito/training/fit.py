@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -26,6 +28,7 @@ from caminito.training.checkpoint import TrainingState
 from caminito.training.config import TrainingConfig
 from caminito.training.ema import PowerAverage
 from caminito.training.objective import batch_targets, denoising_loss, draw_times
+from caminito.training.posthoc import Snapshots
 from caminito.training.resample import Resampler
 from caminito.training.uncertainty import Uncertainty
 from caminito.training.validation import Validation, validate
@@ -79,8 +82,24 @@ def precision_for(config: TrainingConfig, device: torch.device) -> torch.dtype |
     return None
 
 
-def initial_state(network: nn.Module, config: TrainingConfig, process: Process | None = None) -> TrainingState:
-    """State before the first step; `process` is needed where times are resampled."""
+def initial_state(
+    network: nn.Module,
+    config: TrainingConfig,
+    process: Process | None = None,
+    *,
+    snapshots: str | os.PathLike[str] | None = None,
+) -> TrainingState:
+    """State before the first step.
+
+    Parameters
+    ----------
+    network : nn.Module
+    config : TrainingConfig
+    process : Process
+        Needed where times are resampled.
+    snapshots : folder
+        Where they are written; needed where `config.snapshots` asks for some.
+    """
     device = next(network.parameters()).device
     beside = nn.ModuleDict()
     if config.uncertainty:
@@ -96,7 +115,11 @@ def initial_state(network: nn.Module, config: TrainingConfig, process: Process |
         weight_decay=config.weight_decay,
         fused=device.type in ("cpu", "cuda"),
     )
-    return TrainingState(network, optimizer, PowerAverage(network.parameters(), config.ema), beside=beside)
+    state = TrainingState(network, optimizer, PowerAverage(network.parameters(), config.ema), beside=beside)
+    if config.snapshots and snapshots is not None:
+        names, weights = zip(*network.named_parameters())
+        state.snapshots = Snapshots(Path(snapshots), names, weights, limit=config.snapshots)
+    return state
 
 
 def fit_steps(
@@ -127,7 +150,8 @@ def fit_steps(
     Raises
     ------
     ConfigError
-        If neither `steps` nor `minutes` is given, or the loss does not fit the process or the variance of `denoiser`.
+        If neither `steps` nor `minutes` is given, the loss does not fit the process or the variance of `denoiser`, or
+        there are to be snapshots and `resume` does not say where.
     NonFiniteError
         At the first loss that is not finite: what was seen, and what to do. The last checkpoint is good.
     """
@@ -141,6 +165,11 @@ def fit_steps(
     _warn_of_scale(data)
     network, process = denoiser.network, denoiser.process
     state = initial_state(network, config, process) if resume is None else resume
+    if config.snapshots and state.snapshots is None:
+        raise ConfigError(
+            "training.snapshots: expected a folder to write them to, got none. Give it to initial_state as snapshots=, "
+            "and that state to fit_steps as resume=."
+        )
     resampler = cast(Resampler, state.beside["times"]) if "times" in state.beside else None
     uncertainty = cast(Uncertainty, state.beside["uncertainty"]) if "uncertainty" in state.beside else None
     parameters = list(network.parameters())
@@ -203,6 +232,8 @@ def fit_steps(
             with averaged(state):
                 validation = validate(denoiser, held_out[: config.validation_items], config, seed, held_out_cond)
             state.elapsed = before + time.monotonic() - clock
+        if state.snapshots is not None:
+            state.snapshots.update(parameters, state.step, last=_spent(config, state) >= 1)
         sitting = max(state.elapsed - before, 1e-9)
         yield Progress(
             step=state.step,

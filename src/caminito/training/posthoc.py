@@ -171,12 +171,28 @@ class Snapshots:
         }
 
     def load(self, tensors: Mapping[str, Tensor], step: int) -> None:
-        """Go on from a checkpoint of `step` that holds what `tensors` gave: later snapshots are forgotten."""
+        """Go on from a checkpoint of `step` that holds what `tensors` gave: later snapshots are forgotten.
+
+        Raises
+        ------
+        RunError
+            If the earlier ones are gone.
+        """
+        if not (self._folder / "index.json").is_file():
+            raise RunError(
+                f"{self._folder}: expected the snapshots taken up to step {step}, found none. Restore the folder from "
+                "a copy, or train anew."
+            )
         with torch.no_grad():
             for name, value in self.tensors().items():
                 value.copy_(tensors[name])
-        entries = _entries(self._folder) if (self._folder / "index.json").is_file() else []
-        self._keep([entry for entry in entries if entry["step"] <= step])
+        self._keep([entry for entry in _entries(self._folder) if entry["step"] <= step])
+
+    @staticmethod
+    def steps(folder: str | Path) -> list[int]:
+        """The steps of the snapshots in a folder, rising; none where there is no such folder."""
+        folder = Path(folder)
+        return [entry["step"] for entry in _entries(folder)] if (folder / "index.json").is_file() else []
 
     @staticmethod
     def reconstruct(folder: str | Path, std: float, step: int | None = None) -> dict[str, Tensor]:

@@ -111,14 +111,9 @@ class _Engine(Solver):
         return 0.0
 
     @property
-    def _covers(self) -> bool:
-        """Whether Var[x0 | x_t] is put back too."""
-        return False
-
-    @property
     def is_stochastic(self) -> bool:
         """Whether steps draw noise."""
-        return self._eta > 0 or self._covers
+        return self._eta > 0 or self.needs_variance
 
     def _node(self, lam: float) -> float:
         """The coordinate in which predictions are polynomials."""
@@ -167,7 +162,7 @@ class _Engine(Solver):
         scale = leg.carry * math.exp(-self._eta * leg.h) if self._eta else leg.carry
         gain = leg.alpha_s - scale * leg.alpha
         var = -(leg.sigma_s**2) * math.expm1(-2 * self._eta * leg.h) if self._eta else 0.0
-        spread = gain**2 if self._covers else 0.0
+        spread = gain**2 if self.needs_variance else 0.0
         factor, read = _coordinates(leg, gain, self._prediction)
         change = [factor * w for w in weights]
         change[0] -= factor  # the first-order step already holds the newest prediction
@@ -407,14 +402,15 @@ class _Stochastic(_Engine):
     @property
     def order(self) -> int:
         """Of the mean and the variance: 2, or 1 where Var[x0 | x_t] is added, which does not know of the memory."""
-        return 1 if self._covers else 2
+        return 1 if self.needs_variance else 2
 
     @property
     def _eta(self) -> float:
         return self.eta
 
     @property
-    def _covers(self) -> bool:
+    def needs_variance(self) -> bool:
+        """For `posterior`."""
         return self.variance == "posterior"
 
 

@@ -27,11 +27,27 @@ from caminito._errors import ConfigError
 from caminito.denoiser import Denoiser
 from caminito.process import Process
 
-__all__ = ["Draw", "Leg", "Solver", "Step", "Walk", "combine", "legs", "whole", "with_noise"]
+__all__ = [
+    "NO_VARIANCE",
+    "Draw",
+    "Leg",
+    "Solver",
+    "Step",
+    "Walk",
+    "combine",
+    "legs",
+    "require_variance",
+    "whole",
+    "with_noise",
+]
 
 Draw = Callable[..., Tensor]
 
 NO_GAP = 1e-9  # of log(alpha / sigma): what rounding leaves of a step without noise
+NO_VARIANCE = (
+    "variance='posterior' needs Var[x0 | x_t], and this denoiser knows only its mean. Wrap it with "
+    "fit_residual_variance, or use 'small' or 'large'."
+)
 
 
 class Step(NamedTuple):
@@ -76,6 +92,11 @@ class Solver(ABC):
     @property
     def is_stochastic(self) -> bool:
         """Whether steps draw noise."""
+        return False
+
+    @property
+    def needs_variance(self) -> bool:
+        """Whether steps ask for Var[x0 | x_t]: then a walk begins only with a denoiser that knows it."""
         return False
 
     def init(self, process: Process, grid: Tensor) -> Any:
@@ -197,12 +218,20 @@ def with_noise(moved: Tensor, var: float, spread: float, known: Tensor | None, e
     """
     if spread:
         if known is None:
-            raise ConfigError(
-                "variance='posterior' needs Var[x0 | x_t], and this denoiser knows only its mean. Wrap it with "
-                "fit_residual_variance, or use 'small' or 'large'."
-            )
+            raise ConfigError(NO_VARIANCE)
         return moved + torch.sqrt(var + spread * known).to(moved.dtype) * eps()
     return moved.add_(eps(), alpha=math.sqrt(var)) if var else moved
+
+
+def require_variance(denoiser: Denoiser) -> None:
+    """Refuse a denoiser that does not know Var[x0 | x_t], without asking it anything.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if not denoiser.knows_variance:
+        raise ConfigError(NO_VARIANCE)
 
 
 def whole(name: str, value: int, low: int, high: int | None = None) -> None:

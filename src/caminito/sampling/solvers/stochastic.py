@@ -67,6 +67,11 @@ class Ancestral(_Bridging):
         if self.variance not in ("small", "large", "posterior"):
             raise ConfigError(f"variance: expected 'small', 'large' or 'posterior', got {self.variance!r}.")
 
+    @property
+    def needs_variance(self) -> bool:
+        """For `posterior`."""
+        return self.variance == "posterior"
+
     def init(self, process: Process, grid: Tensor) -> Walk:
         """Bridges of all steps."""
         bridges = process.bridge(grid[1:], grid[:-1])
@@ -74,7 +79,7 @@ class Ancestral(_Bridging):
         if self.variance == "large":
             noise = process.transition(grid[1:], grid[:-1]).std.tolist()
             std = [b if last else a for a, b, last in zip(noise, std, (process.kernel(grid[1:]).std == 0).tolist())]
-        spread = 1.0 if self.variance == "posterior" else 0.0
+        spread = 1.0 if self.needs_variance else 0.0
         return Walk(tuple(_Row(ct[i], c0[i], std[i] ** 2, spread * c0[i] ** 2) for i in range(len(c0))))
 
 
@@ -99,7 +104,12 @@ class DDIM(_Bridging):
     @property
     def is_stochastic(self) -> bool:
         """Whether steps draw noise."""
-        return self.eta > 0 or self.variance == "posterior"
+        return self.eta > 0 or self.needs_variance
+
+    @property
+    def needs_variance(self) -> bool:
+        """For `posterior`."""
+        return self.variance == "posterior"
 
     def init(self, process: Process, grid: Tensor) -> Walk:
         """Coefficients of all steps."""
@@ -111,7 +121,7 @@ class DDIM(_Bridging):
             size = math.hypot(math.sqrt((1 - self.eta) * (1 + self.eta)) * leg.carry, self.eta * ct)
             scale = math.copysign(size, leg.sign * leg.sign_s)
             gain = leg.alpha_s - scale * leg.alpha
-            rows.append(_Row(scale, gain, (self.eta * std) ** 2, gain**2 if self.variance == "posterior" else 0.0))
+            rows.append(_Row(scale, gain, (self.eta * std) ** 2, gain**2 if self.needs_variance else 0.0))
         return Walk(tuple(rows))
 
 
@@ -166,6 +176,11 @@ class Churn(Solver):
     def draws(self) -> int:
         """The inner rule's, and one for the noise that is added."""
         return 1 + self.inner.draws
+
+    @property
+    def needs_variance(self) -> bool:
+        """Whether the inner rule does."""
+        return self.inner.needs_variance
 
     def init(self, process: Process, grid: Tensor) -> Walk:
         """For each step, the noise that is added and the inner state from there."""
@@ -237,6 +252,11 @@ class Restart(Solver):
     def draws(self) -> int:
         """The inner rule's, again for every step of every repetition, and one to go up."""
         return self.inner.draws * (1 + self.times * self.steps) + self.times
+
+    @property
+    def needs_variance(self) -> bool:
+        """Whether the inner rule does."""
+        return self.inner.needs_variance
 
     def init(self, process: Process, grid: Tensor) -> Any:
         """The inner state, and the descent to repeat, if the grid comes down through it."""
