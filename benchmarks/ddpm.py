@@ -1,6 +1,6 @@
 """DDPM and Improved DDPM: three losses, four variances of a reverse step, and how many steps are enough.
 
-One chain of 1000 steps with the cosine table; three networks of one make and one budget of steps, which predict eps:
+One chain of 1000 steps on the cosine curve; three networks of one make and one budget of steps, which predict eps:
 
     simple   squared error of eps, all steps alike (Ho et al. 2020, eq. 14)
     hybrid   the same, + 0.001 L_vlb that teaches the variance alone (Nichol & Dhariwal 2021, eq. 16)
@@ -8,7 +8,9 @@ One chain of 1000 steps with the cosine table; three networks of one make and on
 
 and four variances: small and large (beta-tilde and beta), posterior (measured per level on images kept aside:
 Analytic-DPM, Bao et al. 2022) and learned (by the network, entry by entry). Each walks 1000, 100, 50, 25 and 10 of the
-steps, from the same noise, with predictions clipped to the range of the data as in those papers.
+steps, from the same noise, with predictions clipped to the range of the data as in those papers. The first step adds a
+noise of half the spacing between two grey levels, which is how Nichol & Dhariwal chose the offset of the cosine for 256
+levels (section 3.2): a finer one asks the network for digits that the data do not have.
 
 Measured: bits per dimension of test images, an upper bound, over all values that a pixel can take; and the Frechet
 distance of samples to the test images, in pixels for the digits, in the features of a classifier trained in this run
@@ -20,6 +22,7 @@ for MNIST, whose U-Net works on patches of 2 x 2 pixels.
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -35,11 +38,12 @@ from caminito import ImageDiffusion
 from caminito.denoiser import Condition, Denoiser
 from caminito.guidance import clip, constrain
 from caminito.metrics import frechet_distance
+from caminito.process import Chain, Cosine
 from caminito.process import grid as grids
 from caminito.sampling import Ancestral, Levels, bits_per_dim, sample, variational_bound
 from caminito.training import fit_residual_variance
 
-CHAIN = {"kind": "ddpm", "steps": 1000, "betas": "cosine"}
+STEPS = 1000
 LOSSES: dict[str, dict[str, Any]] = {
     "simple": {"loss": "squared", "times": "uniform"},
     "hybrid": {"loss": "hybrid", "times": "uniform"},
@@ -76,12 +80,19 @@ class Once(Denoiser):
         return self.moments(x_t, t, cond)[1]
 
 
+def chain(images: np.ndarray) -> Chain:
+    """Steps on the cosine curve, equally long but for the first, whose noise is half a grey level; a trace is left."""
+    cosine = Cosine()
+    first = float(cosine.time(-2 * math.log(0.5 / float(images.std()))))
+    return Chain.discretise(cosine, torch.linspace(first, 0.999, STEPS, dtype=torch.float64))
+
+
 def trained(name: str, loss: str, x: np.ndarray, steps: int, folder: Path) -> tuple[ImageDiffusion, float]:
     """The model of `folder`, trained first if it is not there; and the seconds that took."""
     place, start = folder / f"{name}_{loss}", time.perf_counter()
     if not (place / "manifest.json").exists():
         model = ImageDiffusion(
-            process=CHAIN,
+            process=chain(x),
             network=NETWORKS[name] or "auto",
             prediction="eps",
             variance="measured" if loss == "simple" else "learned",
@@ -98,16 +109,16 @@ def measure(images: Images, name: str, loss: str, args: argparse.Namespace, fold
     """Bits and distances of one network."""
     train, aside = images.train[: -args.aside], images.train[-args.aside :]
     model, seconds = trained(name, loss, train, args.training_steps or BUDGETS[name], folder)
-    codec, chain = model.codec_, model.process_
+    codec, process = model.codec_, model.process_
     low, high = (codec.encode(np.full_like(train[:1], limit))[0].double() for limit in (0, images.top))
     own = constrain(model.denoiser_, clip(low, high))
-    measured = fit_residual_variance(own, codec.encode(aside), grids.trailing(chain, 100))
+    measured = fit_residual_variance(own, codec.encode(aside), grids.trailing(process, 100))
     test = codec.encode(images.test[: args.bits])
     levels, size = Levels(low, high, images.top + 1), test[0].numel()
     real, shape = images.feature(images.test), (args.samples, *model.event_shape_)
     rows: dict[str, Any] = {}
     for steps in args.steps:
-        grid, once = grids.trailing(chain, steps), Once(own)
+        grid, once = grids.trailing(process, steps), Once(own)
         known = type(measured)(once, measured.levels, measured.residuals)
         kinds = {"small": (once, own), "large": (once, own), "posterior": (known, measured)}
         if loss != "simple":
