@@ -14,6 +14,8 @@ from caminito.process.base import Time, as_time
 
 __all__ = ["NetworkDenoiser"]
 
+_SUREST = 1e-3
+
 
 class NetworkDenoiser(Denoiser):
     """x0_hat = skip x_t + out F(inp x_t, label, cond).
@@ -97,9 +99,15 @@ class NetworkDenoiser(Denoiser):
         return self.moments(x_t, t, cond)[1]
 
     def moments(self, x_t: Tensor, t: Time, cond: Condition = None) -> tuple[Tensor, Tensor | None]:
-        """`mean` and `var` of one call of the network."""
+        """`mean` and `var` of one call of the network, which is not believed to be sure of any entry.
+
+        v is taken for at least .001: of a variance of 0, which v <= 0 stands for, every error costs infinitely many
+        bits.
+        """
         mean, v = self.mean_and_v(x_t, t, cond)
-        return mean, None if v is None or self.variance is None else self.variance.var(v, self._step(t))
+        if v is None or self.variance is None:
+            return mean, None
+        return mean, self.variance.var(v.clamp_min(_SUREST), self._step(t))
 
     def _step(self, t: Time) -> Tensor:
         """The step of the chain of `variance` that has the noise of time t."""

@@ -252,3 +252,16 @@ def test_steps_without_noise_before_the_first_noisy_one_have_no_range():
     square = torch.full((1, 1), 0.3, dtype=torch.float64)
     normal = torch.distributions.Normal(0.0, var.sqrt())
     assert float(law.bound(square, v, 2.0)) == pytest.approx(float(-normal.log_prob(square.sqrt())), rel=1e-12)
+
+
+def test_a_network_that_is_sure_and_wrong_costs_many_bits_and_not_infinitely_many():
+    chain = Chain.ddpm("cosine", steps=50)
+
+    class Sure(nn.Module):
+        def forward(self, x, label, cond=None):
+            return torch.cat([torch.zeros_like(x), torch.full_like(x, -9.0)], dim=1)  # x0 = 0, v = -4
+
+    model = NetworkDenoiser(Sure(), Precondition("x0"), chain, (1,), variance=VarianceRange(chain))
+    grid = torch.tensor([50.0, 40.0, 30.0, 0.0], dtype=torch.float64)
+    bound = variational_bound(model, torch.ones(4, 1), grid, variance="posterior", levels=3)
+    assert bool(torch.isfinite(bound.total).all()) and float(bound.reconstruction.min()) > 100
