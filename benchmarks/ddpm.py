@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import math
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +86,9 @@ def chain(images: np.ndarray) -> Chain:
     return Chain.discretise(cosine, torch.linspace(first, 0.999, STEPS, dtype=torch.float64))
 
 
-def trained(name: str, loss: str, x: np.ndarray, steps: int, folder: Path) -> tuple[ImageDiffusion, float]:
-    """The model of `folder`, trained first if it is not there; and the seconds that took."""
-    place, start = folder / f"{name}_{loss}", time.perf_counter()
+def trained(name: str, loss: str, x: np.ndarray, steps: int, folder: Path) -> ImageDiffusion:
+    """The model of `folder`, trained first if it is not there."""
+    place = folder / f"{name}_{loss}"
     if not (place / "manifest.json").exists():
         model = ImageDiffusion(
             process=chain(x),
@@ -102,13 +101,13 @@ def trained(name: str, loss: str, x: np.ndarray, steps: int, folder: Path) -> tu
             random_state=0,
         )
         model.fit(x).save(place)
-    return ImageDiffusion.load(place), time.perf_counter() - start  # type: ignore[return-value]
+    return ImageDiffusion.load(place)  # type: ignore[return-value]
 
 
 def measure(images: Images, name: str, loss: str, args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Bits and distances of one network."""
     train, aside = images.train[: -args.aside], images.train[-args.aside :]
-    model, seconds = trained(name, loss, train, args.training_steps or BUDGETS[name], folder)
+    model = trained(name, loss, train, args.training_steps or BUDGETS[name], folder)
     codec, process = model.codec_, model.process_
     low, high = (codec.encode(np.full_like(train[:1], limit))[0].double() for limit in (0, images.top))
     own = constrain(model.denoiser_, clip(low, high))
@@ -135,7 +134,7 @@ def measure(images: Images, name: str, loss: str, args: argparse.Namespace, fold
                 "frechet": frechet_distance(images.feature(codec.decode(x)), real),
             }
             print(name, loss, kind, steps, rows[kind][steps], flush=True)
-    return {"training_steps": model.n_steps_, "training_seconds": seconds, "variances": rows}
+    return {"training_steps": model.n_steps_, "variances": rows}
 
 
 def main() -> None:
