@@ -7,24 +7,36 @@ from __future__ import annotations
 
 from caminito.plot.bars import scores, time_spent
 from caminito.plot.chain import diffusion_paths, kernels, marginals, terminal
-from caminito.plot.curves import loss_by_level, loss_curves, schedule
-from caminito.plot.images import film_strip, image_grid, nearest, tile
+from caminito.plot.curves import errors_by_evaluations, loss_by_level, loss_curves, noise_tables, schedule
+from caminito.plot.field import vector_field
+from caminito.plot.images import corruption, film_strip, image_grid, nearest, tile
+from caminito.plot.jumps import departures, jumps, reverse_conditionals
+from caminito.plot.moving import gif_bytes, moving_images, moving_paths
 from caminito.plot.png import png_bytes, read_recipe
 from caminito.plot.points import histogram1d, scatter, trajectories
 from caminito.plot.style import theme
 
 __all__ = [
+    "corruption",
+    "departures",
     "diffusion_paths",
+    "errors_by_evaluations",
     "film_strip",
+    "gif_bytes",
     "histogram1d",
     "image_grid",
+    "jumps",
     "kernels",
     "loss_by_level",
     "loss_curves",
     "marginals",
+    "moving_images",
+    "moving_paths",
     "nearest",
+    "noise_tables",
     "png_bytes",
     "read_recipe",
+    "reverse_conditionals",
     "scatter",
     "schedule",
     "scores",
@@ -33,4 +45,5 @@ __all__ = [
     "tile",
     "time_spent",
     "trajectories",
+    "vector_field",
 ]

@@ -19,12 +19,17 @@ from caminito.plot import style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["film_strip", "image_grid", "nearest", "tile"]
+__all__ = ["corruption", "film_strip", "image_grid", "nearest", "tile"]
 
 Limits = tuple[float, float]
+Times = Sequence[float] | Sequence[str] | NDArray[np.floating[Any]]
 
 _SEEN = 64  # pixels that the longer side of a small image is enlarged to, at least
-_MARGIN, _TITLE, _LABEL = 14, 40, 24  # pixels around a picture, above it for a title, above it for column labels
+_MARGIN, _LABEL = 14, 24  # pixels around a picture, and above it for column labels
+_FILM = "Each row is one sample. What is large is decided first, at much noise, and the details last."
+_CORRUPTION = "Each row is one image. Details go first and what is large goes last, as it will come back in reverse."
+_NEAREST = "A model that has learnt makes items that resemble a neighbour as real ones do; one that copies repeats it."
+_READ = 640  # pixels that a caption is given at least
 
 
 def tile(
@@ -35,7 +40,7 @@ def tile(
     gap: int = 2,
     limits: Limits | None = None,
 ) -> NDArray[np.uint8]:
-    """One picture of many, exact to the pixel, row by row on white.
+    """One picture of many, exact to the pixel, row by row on the paper of the theme.
 
     Parameters
     ----------
@@ -72,7 +77,8 @@ def tile(
     rows = math.ceil(count / columns)
     big = shown.repeat(scale, axis=1).repeat(scale, axis=2)
     down, across = height * scale + gap, width * scale + gap
-    canvas = np.full((rows * down + gap, columns * across + gap, channels), 255, dtype=np.uint8)
+    canvas = np.full((rows * down + gap, columns * across + gap, channels), style.paper_level(), dtype=np.uint8)
+    canvas[..., 3:] = 255  # nothing shines through
     for i, image in enumerate(big):
         top, left = gap + (i // columns) * down, gap + (i % columns) * across
         canvas[top : top + down - gap, left : left + across - gap] = image
@@ -84,6 +90,7 @@ def image_grid(
     columns: int | None = None,
     *,
     title: str = "",
+    caption: str = "",
     row_labels: Sequence[str] | None = None,
     limits: Limits | None = None,
 ) -> Figure:
@@ -93,8 +100,8 @@ def image_grid(
     ----------
     images, columns, limits
         As for `tile`.
-    title : str
-        What is seen.
+    title, caption : str
+        What is seen, and what to look at.
     row_labels : sequence of str, optional
         A word for each row, such as its class.
 
@@ -111,17 +118,18 @@ def image_grid(
     count = len(_as_images(images))
     columns = math.ceil(math.sqrt(count)) if columns is None else columns
     picture = tile(images, columns=columns, gap=3, limits=limits)
-    fig, axes = _frame(picture, title, left=_label_width(row_labels))
+    fig, axes = _frame(picture, title, caption, left=_label_width(row_labels))
     _label_rows(axes, picture, row_labels, math.ceil(count / columns), gap=3)
     return fig
 
 
 def film_strip(
     frames: ArrayLike,
-    times: Sequence[float] | NDArray[np.floating[Any]],
+    times: Times,
     *,
     columns: int = 10,
     title: str = "From noise to data",
+    caption: str | None = None,
     limits: Limits | None = None,
 ) -> Figure:
     """The steps of denoising: a row for each sample, time running from left to right.
@@ -130,12 +138,14 @@ def film_strip(
     ----------
     frames : array, shape (steps, n, height, width) or (steps, n, height, width, channels)
         The samples at each step, noise first.
-    times : sequence of float, shape (steps,)
-        Process time of each frame.
+    times : sequence of float or str, shape (steps,)
+        Process time of each frame, or words for it.
     columns : int
         At most this many frames are shown: the first, the last, and evenly chosen ones between.
     title : str
         What is seen.
+    caption : str, optional
+        What to look at; by default a sentence for this picture, and none without a title.
     limits : (low, high), optional
         As for `tile`, but by default taken from the last frame, the data; noise outside is clipped.
 
@@ -150,30 +160,67 @@ def film_strip(
     ConfigError, DataError, NonFiniteError
         As for `tile`.
     """
-    films, moments = np.asarray(frames), np.asarray(times, dtype=np.float64)
-    if films.ndim < 4 or len(films) != len(moments):
+    films, words = np.asarray(frames), _words(times)
+    if films.ndim < 4 or len(films) != len(words):
         raise ShapeError(
             f"frames: expected shape (steps, n, height, width[, channels]) with one time per step, got {films.shape} "
-            f"and {len(moments)} times. Stack the frames of a trajectory along the first axis."
+            f"and {len(words)} times. Stack the frames of a trajectory along the first axis."
         )
+    if films.size == 0:
+        raise DataError(f"frames: expected at least one image and one step, got none (shape {films.shape}).")
     if columns < 1:
         raise ConfigError(f"columns: expected at least 1, got {columns}.")
     chosen = np.unique(np.linspace(0, len(films) - 1, min(columns, len(films))).round().astype(int))
     limits = _limits(films[-1]) if limits is None else limits
     across = np.swapaxes(films[chosen], 0, 1).reshape(-1, *films.shape[2:])
     picture = tile(across, columns=len(chosen), gap=3, limits=limits)
-    fig, axes = _frame(picture, title, above=_LABEL)
+    fig, axes = _frame(picture, title, _text(title, caption, _FILM), above=_LABEL)
     pitch = (picture.shape[1] - 3) / len(chosen)
     for place, step in enumerate(chosen):
         axes.text(
             3 + pitch * place + (pitch - 3) / 2,
             -7,
-            f"t = {moments[step]:.2g}" if place == 0 else f"{moments[step]:.2g}",
+            f"t = {words[step]}" if place == 0 and not isinstance(times[0], str) else words[step],
             ha="center",
             fontsize=7,
             color=style.MUTED,
         )
     return fig
+
+
+def corruption(
+    frames: ArrayLike,
+    times: Times,
+    *,
+    columns: int = 10,
+    title: str = "Images become noise",
+    caption: str | None = None,
+    limits: Limits | None = None,
+) -> Figure:
+    """Images on their way to noise: a row for each, time running from left to right.
+
+    Parameters
+    ----------
+    frames : array, shape (steps, n, height, width) or (steps, n, height, width, channels)
+        The images at each time, data first.
+    times : sequence of float or str, shape (steps,)
+        Process time of each frame, or words for it.
+    columns, title, caption, limits
+        As for `film_strip`; by default the limits are those of the first frame, the data.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ConfigError, DataError, ShapeError, NonFiniteError
+        As for `film_strip`.
+    """
+    films = np.asarray(frames)
+    limits = _limits(films[0]) if limits is None and films.ndim >= 4 and films.size else limits
+    caption = _text(title, caption, _CORRUPTION)
+    return film_strip(films, times, columns=columns, title=title, caption=caption, limits=limits)
 
 
 def nearest(
@@ -183,6 +230,7 @@ def nearest(
     distances: Sequence[float] | NDArray[np.floating[Any]] | None = None,
     columns: int = 10,
     title: str = "Samples, and below each its nearest training item",
+    caption: str | None = None,
     limits: Limits | None = None,
 ) -> Figure:
     """Samples beside the training items they are nearest to: what the copy gauge measures, to see.
@@ -195,8 +243,8 @@ def nearest(
         Distance of each pair, written below it.
     columns : int
         Pairs per band.
-    title : str
-        What is seen.
+    title, caption : str
+        What is seen, and what to look at, as for `film_strip`.
     limits : (low, high), optional
         As for `tile`, taken over both sets.
 
@@ -228,9 +276,9 @@ def nearest(
         upper, lower = (
             tile(part[start : start + columns], columns=columns, gap=3, limits=limits) for part in (ours, theirs)
         )
-        bands += [upper, lower[3:], np.full((foot, *upper.shape[1:]), 255, dtype=np.uint8)]
+        bands += [upper, lower[3:], np.full((foot, *upper.shape[1:]), style.paper_level(), dtype=np.uint8)]
     picture = np.concatenate(bands)
-    fig, axes = _frame(picture, title)
+    fig, axes = _frame(picture, title, _text(title, caption, _NEAREST))
     pitch, band = (picture.shape[1] - 3) / columns, picture.shape[0] // math.ceil(len(ours) / columns)
     for i, distance in enumerate(() if distances is None else distances):
         axes.text(
@@ -243,6 +291,14 @@ def nearest(
             color=style.MUTED,
         )
     return fig
+
+
+def _words(times: Times) -> list[str]:
+    return [time if isinstance(time, str) else f"{time:.2g}" if abs(time) < 100 else f"{time:.0f}" for time in times]
+
+
+def _text(title: str, caption: str | None, usual: str) -> str:
+    return (usual if title else "") if caption is None else caption
 
 
 def _as_images(images: ArrayLike) -> NDArray[np.generic]:
@@ -281,11 +337,12 @@ def _as_bytes(images: ArrayLike, limits: Limits | None) -> NDArray[np.uint8]:
     return np.round(255.0 * np.clip((values - low) / (high - low), 0.0, 1.0)).astype(np.uint8)
 
 
-def _frame(picture: NDArray[np.uint8], title: str, *, above: int = 0, left: int = 0) -> tuple[Figure, Any]:
+def _frame(picture: NDArray[np.uint8], title: str, text: str, *, above: int = 0, left: int = 0) -> tuple[Figure, Any]:
     """Figure that shows `picture` pixel for pixel, with axes in its pixels: x to the right, y down."""
     height, width = picture.shape[:2]
-    top = above + (_TITLE if title else _MARGIN)
-    across = max(width + 2 * _MARGIN + left, 12 * len(title) if title else 0)
+    across = max(width + 2 * _MARGIN + left, 12 * len(title), _READ if text else 0)
+    lines = style.wrapped(text, (across - 2 * _MARGIN) / style.DPI)
+    top = above + max(_MARGIN, round(style.DPI * style.heading(title, len(lines))))
     down = height + top + _MARGIN
     fig = style.pixels(across, down)
     axes: Any = fig.add_axes(
@@ -299,8 +356,7 @@ def _frame(picture: NDArray[np.uint8], title: str, *, above: int = 0, left: int 
     axes.set_axis_off()
     shown = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)  # no rounding by a colour map
     axes.imshow(shown, interpolation="nearest", aspect="auto", extent=(0, width, height, 0))
-    if title:
-        fig.text((_MARGIN + 3) / across, 1 - 13 / down, title, ha="left", va="top", fontsize=10, color=style.INK)
+    style.write_heading(fig, title, lines, left=(_MARGIN + 3) / style.DPI)
     return fig, axes
 
 

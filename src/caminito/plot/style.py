@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLOURS",
+    "DPI",
     "GENERATED",
     "HAIR",
     "INK",
@@ -118,7 +119,7 @@ GENERATED: str
 COLOURS: tuple[str, ...]
 
 _INKS = ("INK", "MUTED", "HAIR", "PAPER", "REAL", "GENERATED", "COLOURS")
-_DPI = 144
+DPI = 144
 _LEFT, _TOP, _TITLE, _LINE, _FOOT = 0.14, 0.13, 0.2, 0.165, 0.09  # inches of a heading
 _TEXT = 8.5  # points of a caption
 
@@ -167,7 +168,7 @@ def figure(width: float, height: float, panels: int | tuple[int, int] = 1, **how
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     room = ConstrainedLayoutEngine(w_pad=_LEFT, h_pad=0.09, wspace=0.02)
-    fig = Figure(figsize=(width, height), dpi=_DPI, layout=room, facecolor=_now.get().paper)
+    fig = Figure(figsize=(width, height), dpi=DPI, layout=room, facecolor=_now.get().paper)
     rows, columns = (1, panels) if isinstance(panels, int) else panels
     axes = fig.subplots(rows, columns, **how)
     for each in fig.axes:
@@ -179,7 +180,7 @@ def pixels(width: int, height: int) -> Figure:
     """Empty figure of `width` x `height` pixels whose axes are placed by hand."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor=_now.get().paper)
+    return Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=_now.get().paper)
 
 
 def dress(axes: Any, title: str = "", x: str = "", y: str = "", *, grid: str = "y") -> None:

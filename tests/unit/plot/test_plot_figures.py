@@ -145,7 +145,7 @@ def test_arrays_that_do_not_fit_are_refused():
         loss_curves({"a": ([0, 1], [1.0])})
     with pytest.raises(ShapeError, match="evaluations, levels"):
         loss_by_level([0.0, 1.0], [[1.0, 2.0, 3.0]])
-    with pytest.raises(ShapeError, match="vp: expected t, alpha, sigma of one length"):
+    with pytest.raises(ShapeError, match=r"vp: sigma: expected shape \(n,\) with n = 2 as in t"):
         schedule({"vp": ([0, 1], [1, 0], [0])})
     with pytest.raises(ShapeError, match=r"generated: expected points of shape \(n, 2\)"):
         scatter(np.zeros((3, 2)), np.zeros((3, 3)))
