@@ -50,9 +50,9 @@ LOSSES: dict[str, dict[str, Any]] = {
 }
 NETWORKS: dict[str, dict[str, Any]] = {
     "digits": {},
-    "mnist": {"patch": 2, "multipliers": [1, 2, 3], "blocks": [1, 1, 2], "attention": [2]},
+    "mnist": {"patch": 2},
 }
-BUDGETS = {"digits": 3000, "mnist": 6000}
+BUDGETS = {"digits": 3000, "mnist": 3000}
 
 
 class Once(Denoiser):
@@ -153,18 +153,18 @@ def main() -> None:
     images = load(args.data)
     real = images.feature(images.test)
     order = np.random.RandomState(0).permutation(len(images.train))[: args.samples]
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = args.models or Path(temporary)
-        losses = {loss: measure(images, args.data, loss, args, folder) for loss in args.losses}
     figures = {
         "data": args.data,
         "space": images.space,
         "samples": args.samples,
         "bits_images": args.bits,
         "real training images (floor)": frechet_distance(images.feature(images.train[order]), real),
-        "losses": losses,
     }
-    write(f"ddpm_{args.data}", figures)
+    losses: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        for loss in args.losses:
+            losses[loss] = measure(images, args.data, loss, args, args.models or Path(temporary))
+            write(f"ddpm_{args.data}", figures | {"losses": losses})
 
 
 if __name__ == "__main__":
