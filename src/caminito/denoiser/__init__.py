@@ -9,25 +9,32 @@ from caminito.denoiser.diffusers import (
     to_diffusers,
 )
 from caminito.denoiser.empirical import EmpiricalDenoiser
+from caminito.denoiser.forest import Forest
 from caminito.denoiser.gaussian import GaussianDenoiser
 from caminito.denoiser.k_diffusion import KDiffusionModel, to_k_diffusion
 from caminito.denoiser.learned_variance import VarianceRange
+from caminito.denoiser.leaves import Codes, Donors, LeafTree
 from caminito.denoiser.mixture import MixtureDenoiser
 from caminito.denoiser.network import NetworkDenoiser
 from caminito.denoiser.precondition import Precondition, Prediction
 from caminito.denoiser.regressor import Regressor, RegressorDenoiser, regressor_columns
 from caminito.denoiser.residual import ResidualVariance
+from caminito.denoiser.reveal import RevealChain, Revealed
 from caminito.denoiser.views import eps, flow, from_eps, from_flow, from_score, from_v, from_x0, score, v
 
 __all__ = [
+    "Codes",
     "Condition",
     "Denoiser",
     "DiffusersDenoiser",
     "DiffusersModel",
     "DiffusersUNet",
+    "Donors",
     "EmpiricalDenoiser",
+    "Forest",
     "GaussianDenoiser",
     "KDiffusionModel",
+    "LeafTree",
     "MixtureDenoiser",
     "NetworkDenoiser",
     "Precondition",
@@ -35,6 +42,8 @@ __all__ = [
     "Regressor",
     "RegressorDenoiser",
     "ResidualVariance",
+    "RevealChain",
+    "Revealed",
     "VarianceRange",
     "eps",
     "flow",

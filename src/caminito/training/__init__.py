@@ -4,6 +4,7 @@ from caminito.training.checkpoint import TrainingState, load_checkpoint, save_ch
 from caminito.training.config import TrainingConfig
 from caminito.training.ema import PowerAverage
 from caminito.training.fit import Progress, averaged, fit_steps, initial_state, precision_for
+from caminito.training.leaves import fit_leaves
 from caminito.training.objective import batch_targets, denoising_loss, draw_times, weight_of
 from caminito.training.posthoc import Snapshots
 from caminito.training.regressor import fit_regressors
@@ -25,6 +26,7 @@ __all__ = [
     "batch_targets",
     "denoising_loss",
     "draw_times",
+    "fit_leaves",
     "fit_regressors",
     "fit_residual_variance",
     "fit_steps",
