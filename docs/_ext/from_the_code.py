@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from typing import Any
 
 from docutils import nodes
@@ -66,7 +67,11 @@ class Command(Directive):
         usage = f"caminito {command.name} {' '.join([*places, '[OPTIONS]'])}"
         out: list[nodes.Node] = [nodes.literal_block(usage, usage, language="text")]
         for text in (command.help or "").strip().split("\n\n"):
-            out.append(nodes.paragraph(text=" ".join(text.split())))
+            if text.startswith("\b"):  # lines to be kept, of cells that are two spaces apart
+                rows = [tuple(re.split(" {2,}", line)) for line in text.strip("\b\n").split("\n")]
+                out.append(_table(("", "what it shows", "of"), rows, 1))
+            else:
+                out.append(nodes.paragraph(text=" ".join(text.split())))
         width = 3 if any(default for *_, default in flags) else 2
         if flags:
             out.append(_table(("option", "meaning", "default")[:width], [row[:width] for row in flags], 1))

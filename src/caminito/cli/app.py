@@ -12,6 +12,7 @@ from caminito.cli.console import command, out
 from caminito.cli.doctor import doctor
 from caminito.cli.evaluate import evaluate
 from caminito.cli.inspect import inspect
+from caminito.cli.plot import HELP, plot
 from caminito.cli.report import report
 from caminito.cli.sample import sample
 from caminito.cli.train import train
@@ -28,8 +29,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _function in (inspect, train, sample, calibrate, evaluate, report, doctor):
-    app.command()(command(_function))
+for _function in (inspect, train, sample, calibrate, evaluate, plot, report, doctor):
+    app.command(help=HELP if _function is plot else None)(command(_function))
 
 
 def _version(asked: bool) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from caminito.estimators import DiffusionModel
 
-__all__ = ["sample"]
+__all__ = ["labels_of", "note_unfinished", "sample"]
 
 _IN_A_PICTURE = 1024  # at most, unless a picture is asked for
 
@@ -65,8 +65,8 @@ def sample(
     model = load(run)
     if average is not None:
         model = model.reaverage(average)
-    _note_unfinished(run, model)
-    labels = _labels(model, class_, count, seed)
+    note_unfinished(run, model)
+    labels = labels_of(model, class_, count, seed)
     target = _default_place(run, model, count, seed, class_, steps, solver, in_range, average) if out_ is None else out_
     _check_target(target, model)
     how = {"seed": seed, "samples": count, "class": class_, "in_range": in_range, "average": average}
@@ -89,7 +89,8 @@ def sample(
     out.print(f"{count} samples in {speed}: {target}{'' if target.suffix else '/'}", soft_wrap=True)
 
 
-def _note_unfinished(path: Path, model: DiffusionModel) -> None:
+def note_unfinished(path: Path, model: DiffusionModel) -> None:
+    """Say of which step the weights are, where training has not come to its end."""
     from caminito.estimators.run import Run
 
     if not (path / "status.json").is_file():
@@ -99,7 +100,7 @@ def _note_unfinished(path: Path, model: DiffusionModel) -> None:
         err.print(f"note  training is {state}: these are samples of step {model.n_steps_}.", style="yellow")
 
 
-def _labels(model: DiffusionModel, class_: str | None, count: int, seed: int) -> np.ndarray | None:
+def labels_of(model: DiffusionModel, class_: str | None, count: int, seed: int) -> np.ndarray | None:
     """The class of each sample, or None where the model knows none."""
     import numpy as np
 

@@ -13,18 +13,23 @@ All in encoded units, where each channel has unit variance.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from caminito import nn as networks
+from caminito._errors import ConfigError
 from caminito._random import Stream, normal, permutation
+from caminito.denoiser import Precondition
 from caminito.process import Process
 
-__all__ = ["Choice", "DataScale", "data_scale", "prior_gap"]
+__all__ = ["Choice", "DataScale", "data_scale", "network_options", "prior_gap"]
 
 _ROWS = 2048
+_FEW = 100  # steps that may have a network each without their labels being given
 
 
 @dataclass(frozen=True)
@@ -91,3 +96,52 @@ def prior_gap(process: Process, scale: DataScale) -> float:
     alpha, sigma = (float(c) for c in process.kernel(process.t_max))
     ratio = (alpha**2 * scale.leading**2 + sigma**2) / (alpha**2 + sigma**2)
     return 0.5 * (ratio - 1 - math.log(ratio))
+
+
+def network_options(
+    asked: str | Mapping[str, Any],
+    event_shape: tuple[int, ...],
+    n_items: int,
+    process: Process,
+    precondition: Precondition,
+) -> dict[str, Any]:
+    """Options for `caminito.nn.build`, without conditions: those asked for, and for the rest what suits the events.
+
+    Of networks per step, what suits is meant for each of them, and the labels are those of the steps of the chain.
+
+    Raises
+    ------
+    ConfigError
+        If the kind does not fit the events, or a network per step is asked of a process without steps or with many.
+    """
+    suggested = networks.suggest(event_shape, n_items)
+    given = dict(asked) if isinstance(asked, Mapping) else {} if asked == "auto" else {"kind": asked}
+    if given.get("kind") == "per-step":
+        inner = given.get("network") or {}
+        if not isinstance(inner, Mapping):
+            raise ConfigError(f"network of kind 'per-step': expected the options of one as network, got {inner!r}.")
+        labels = given.get("labels")
+        labels = _labels(process, precondition) if labels is None else labels
+        return given | {"network": suggested | dict(inner), "labels": labels}
+    if isinstance(asked, str) and asked not in ("auto", suggested["kind"]):
+        raise ConfigError(
+            f"network={asked!r} does not fit events of shape {event_shape}, which take {suggested['kind']!r} or, for "
+            "chains, 'per-step'. Use 'auto', or pass all its options."
+        )
+    return suggested | given
+
+
+def _labels(process: Process, precondition: Precondition) -> list[float]:
+    """What the denoiser of a chain tells its network at the steps 1..T."""
+    if not process.is_discrete:
+        raise ConfigError(
+            f"network='per-step': {type(process).__name__} has no steps that could have a network each. Use a chain "
+            "(process={'kind': 'ddpm', 'betas': [0.3, 0.6, 0.95]}), or one network: 'auto'."
+        )
+    count = int(process.t_max)
+    if count > _FEW:
+        raise ConfigError(
+            f"network='per-step': expected a chain of at most {_FEW} steps, got one of {count}, which would take as "
+            "many networks. Use a shorter chain, or one network with time as input: 'auto'."
+        )
+    return [float(label) for label in precondition.coefficients(process, torch.arange(1, count + 1)).label]

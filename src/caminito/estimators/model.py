@@ -39,7 +39,7 @@ from caminito.denoiser import (
 )
 from caminito.estimators.averages import Scratch, reaveraged
 from caminito.estimators.bounds import InRange, projection
-from caminito.estimators.choices import Choice, data_scale, prior_gap
+from caminito.estimators.choices import Choice, data_scale, network_options, prior_gap
 from caminito.estimators.conditions import ConditionCodec
 from caminito.estimators.frames import Container
 from caminito.estimators.grids import CalibratedGrid, draws_for, missed
@@ -96,7 +96,9 @@ class DiffusionModel(DensityMixin, BaseEstimator):
     ----------
     process : 'auto', a kind ('edm', 'vp', 'cosine', 'rectified-flow', 'ddpm', ...), its options, or a Process
         How data become noise. auto: EDM with the noise range chosen from the data.
-    network : 'auto', 'mlp', 'unet', options for `caminito.nn.build`, or a torch module (x, label, cond) -> x-shaped
+    network : 'auto', 'mlp', 'unet', 'per-step', options for `caminito.nn.build`, or a torch module
+        The module maps (x, label, cond) to the shape of x. per-step is for chains of few steps: a network for each,
+        {"kind": "per-step", "network": options of one}; what is left open is chosen.
     prediction : 'edm', 'v', 'eps', 'flow', 'x0' or, for chains, 'previous'
         What the network predicts.
     variance : 'measured' or 'learned'
@@ -364,27 +366,20 @@ class DiffusionModel(DensityMixin, BaseEstimator):
     def _build_network(self, n: int, seed: int) -> nn.Module:
         if isinstance(self.network, nn.Module):
             return self.network
-        suggested = networks.suggest(self.event_shape_, n)
-        if isinstance(self.network, str):
-            if self.network not in ("auto", suggested["kind"]):
-                raise ConfigError(
-                    f"network={self.network!r} does not fit events of shape {self.event_shape_}, which take "
-                    f"{suggested['kind']!r}. Use 'auto', or pass all its options."
-                )
-            options = suggested
-        else:
-            options = suggested | dict(self.network)
+        kind = Precondition(self.prediction)
+        options = network_options(self.network, self.event_shape_, n, self.process_, kind)
         if self.variance == "learned":
-            name = "out_size" if options["kind"] == "mlp" else "out_channels"
-            options = {name: 2 * self.event_shape_[0]} | options
+            options = _with_variance(options, self.event_shape_[0])
         options = options | {"conditions": self.conditions_.entries}
         with torch.random.fork_rng():
             torch.manual_seed(int(uniform(seed, Stream.WEIGHTS, 0, 1) * 2**53))
             network = networks.build(options)
         count = sum(p.numel() for p in network.parameters())
-        plain = {k: v for k, v in options.items() if k != "conditions"}
+        per_step = options["kind"] == "per-step"
+        plain = {k: v for k, v in (options["network"] if per_step else options).items() if k != "conditions"}
+        what = plain.pop("kind") + (f" for each of {len(options['labels'])} steps" if per_step else "")
         self.choices_["network"] = Choice(
-            f"{plain.pop('kind')}, {count / 1e6:.2g} M parameters", ", ".join(f"{k}={v}" for k, v in plain.items())
+            f"{what}, {count / 1e6:.2g} M parameters", ", ".join(f"{k}={v}" for k, v in plain.items())
         )
         return network
 
@@ -398,6 +393,8 @@ class DiffusionModel(DensityMixin, BaseEstimator):
             auto |= {"batch_size": min(1024, max(32, n // 4)), "learning_rate": 4e-3, "ema": 0.05}
             if not self.conditions_.entries and given.get("loss") != "vlb":
                 auto["targets"] = "batch"
+        if isinstance(network, networks.PerStep):  # a network whose step is never drawn learns nothing
+            auto |= {"times": "uniform"}
         if self.variance == "learned":
             auto |= {"loss": "hybrid", "times": "uniform"}
         steps, minutes = self.max_steps, self.minutes
@@ -898,6 +895,14 @@ class DiffusionModel(DensityMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "denoiser_")
+
+
+def _with_variance(options: dict[str, Any], channels: int) -> dict[str, Any]:
+    """Options of a network with two outputs per channel."""
+    if options["kind"] == "per-step":
+        return options | {"network": _with_variance(options["network"], channels)}
+    name = "out_size" if options["kind"] == "mlp" else "out_channels"
+    return {name: 2 * channels} | options
 
 
 def _warn_of_levels(x: Tensor) -> None:

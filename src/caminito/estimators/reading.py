@@ -17,10 +17,12 @@ import torch
 from caminito import nn as networks
 from caminito._errors import ConfigError
 from caminito.data import MAX_PIXELS, Source
+from caminito.denoiser import Precondition
+from caminito.estimators.choices import network_options
 from caminito.estimators.image import ImageDiffusion
 from caminito.estimators.model import DiffusionModel
 from caminito.estimators.schema import ModelConfig
-from caminito.process import process_from_dict
+from caminito.process import EDM, process_from_dict
 from caminito.sampling import solver_named
 
 __all__ = ["Reading"]
@@ -116,17 +118,17 @@ class Reading:
                 raise ConfigError(f"option training.{name}: the budget is set by --{name}, or {other} in the config.")
         if config.solver != "auto":
             solver_named(config.solver)
-        if config.process != "auto":
-            process_from_dict(config.process)
-        suggested = networks.suggest(self.event_shape(source), len(source.items))
+        process = EDM() if config.process == "auto" else process_from_dict(config.process)
+        shape, kind = self.event_shape(source), Precondition(config.prediction)
+        options = network_options(config.network, shape, len(source.items), process, kind)
+        if options["kind"] == "per-step" and self.classes:
+            raise ConfigError(
+                "option network: one network per step takes no conditions, and the data have classes. Leave them out "
+                "(--no-classes), or use one network: auto."
+            )
         if isinstance(config.network, Mapping):
             with torch.random.fork_rng():
-                networks.build(suggested | dict(config.network))
-        elif config.network not in ("auto", suggested["kind"]):
-            raise ConfigError(
-                f"option network: items of shape {source.items.shape[1:]} take {suggested['kind']!r}, got "
-                f"{config.network!r}. Leave it at auto, or pass all options of another network."
-            )
+                networks.build(options)
         _check_device(config.device)
 
     def to_dict(self) -> dict[str, Any]:

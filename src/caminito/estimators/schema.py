@@ -23,7 +23,9 @@ class ModelConfig(BaseModel):
     process: str | dict[str, Any] = Field(
         default="auto", description="auto, a kind (edm, vp, ddpm, ...) or its options"
     )
-    network: str | dict[str, Any] = Field(default="auto", description="auto, mlp, unet, or options of the network")
+    network: str | dict[str, Any] = Field(
+        default="auto", description="auto, mlp, unet, per-step for chains of few steps, or options of the network"
+    )
     prediction: Literal["x0", "eps", "v", "flow", "edm", "previous"] = Field(
         default="edm", description="what the network predicts; previous, the mean of x_(t-1), is for chains"
     )

@@ -45,9 +45,10 @@ def save_model(model: DiffusionModel, path: str | Path) -> None:
     """
     path = Path(path)
     network = model.denoiser_.network
-    if not isinstance(network, networks.ResidualMLP | networks.UNet):
+    if not isinstance(network, networks.Network) or network.options is None:
         raise ConfigError(
-            "save: only networks of caminito.nn can be rebuilt from a file. Save this one's weights yourself."
+            "save: only networks of caminito.nn can be rebuilt from a file, and those of PerStep if all have the same "
+            "options. Save this one's weights yourself."
         )
     residual = model.residual_variance_
     with model._averaged():
@@ -145,7 +146,7 @@ def _plain(value: Any) -> Any:
     """A parameter as JSON: objects become the plain form from which they can be made again."""
     if isinstance(value, Process):
         return process_to_dict(value)
-    if isinstance(value, networks.ResidualMLP | networks.UNet):
+    if isinstance(value, networks.Network):
         return value.options
     if isinstance(value, Solver):
         return solver_to_dict(value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from caminito._errors import ConfigError
@@ -48,9 +48,7 @@ __all__ = [
     "suggest",
 ]
 
-Network: TypeAlias = ResidualMLP | UNet
-
-_KINDS: dict[str, type[ResidualMLP] | type[UNet]] = {"mlp": ResidualMLP, "unet": UNet}
+Network: TypeAlias = ResidualMLP | UNet | PerStep
 
 
 def build(options: Mapping[str, Any]) -> Network:
@@ -59,7 +57,9 @@ def build(options: Mapping[str, Any]) -> Network:
     Parameters
     ----------
     options : mapping
-        `kind` ("mlp" or "unet") and the constructor's arguments; `conditions` as entries or in their plain form.
+        `kind` ("mlp" or "unet") and the constructor's arguments; `conditions` as entries or in their plain form. Or
+        `kind` "per-step", `labels`, and as `network` the options of one: as many as labels are made, each with weights
+        of its own.
 
     Raises
     ------
@@ -84,3 +84,21 @@ def build(options: Mapping[str, Any]) -> Network:
         name: entry_from_dict(entry) if isinstance(entry, Mapping) else entry for name, entry in conditions.items()
     }
     return _KINDS[kind](**arguments, conditions=entries)
+
+
+def _per_step(
+    network: Mapping[str, Any], labels: Sequence[float], *, conditions: Mapping[str, Entry] | None = None
+) -> PerStep:
+    if not isinstance(network, Mapping):
+        raise ConfigError(f"network of kind 'per-step': expected the options of one as network, got {network!r}.")
+    if taken := {**(conditions or {}), **(network.get("conditions") or {})}:
+        raise ConfigError(
+            f"network of kind 'per-step': one network per step takes no conditions, got {', '.join(taken)}. Leave them "
+            "out, or use one network with time as input."
+        )
+    if not isinstance(labels, list | tuple) or not all(isinstance(label, int | float) for label in labels):
+        raise ConfigError(f"network of kind 'per-step': expected a list of numbers as labels, got {labels!r}.")
+    return PerStep([build(network) for _ in labels], labels)
+
+
+_KINDS: dict[str, Callable[..., Network]] = {"mlp": ResidualMLP, "unet": UNet, "per-step": _per_step}

@@ -7,6 +7,7 @@ from a T-th of the batch; one network that sees the label learns from all of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,12 @@ class PerStep(nn.Module):
     labels : tensor or sequence of float, shape (T,)
         The label of each network. For the steps of a chain, those that its denoiser gives:
         ``precondition.coefficients(chain, torch.arange(1, T + 1)).label``.
+
+    Attributes
+    ----------
+    options : dict or None
+        The labels and the options that all networks share, plain JSON with `kind`; `caminito.nn.build` rebuilds the
+        networks from them. None where they have no options, or not the same.
 
     Raises
     ------
@@ -57,6 +64,11 @@ class PerStep(nn.Module):
             )
         if len(torch.unique(row)) < len(row):
             raise ConfigError("labels: expected a different one for each network, got two that are the same.")
+        inner = [getattr(network, "options", None) for network in networks]
+        alike = inner[0] is not None and all(each == inner[0] for each in inner)
+        self.options: dict[str, Any] | None = (
+            {"kind": "per-step", "network": inner[0], "labels": row.tolist()} if alike else None
+        )
         self.networks = nn.ModuleList(networks)
         self.register_buffer("labels", row)
 

@@ -245,10 +245,10 @@ def _palette(pictures: list[Any]) -> Any:
 
     few = [pictures[k] for k in np.unique(np.linspace(0, len(pictures) - 1, min(8, len(pictures))).round().astype(int))]
     sheet = np.concatenate([np.asarray(picture) for picture in few])
-    colours, counts = np.unique(sheet.reshape(-1, 3), axis=0, return_counts=True)
+    packed, counts = np.unique(sheet.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32), return_counts=True)
+    paper = [int(packed[counts.argmax()]) >> shift & 255 for shift in (16, 8, 0)]
     cut = Image.fromarray(sheet).quantize(255, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     known = (cut.getpalette() or [])[: 3 * 255]
-    paper = colours[counts.argmax()].tolist()
     palette = Image.new("P", (1, 1))
     palette.putpalette([*paper, *known, *paper * (255 - len(known) // 3)])
     return palette
