@@ -19,8 +19,30 @@ extensions = [
     "plain_docstrings",
     "from_the_code",
     "examples_run",
+    "sphinx_gallery.gen_gallery",
+    "gallery_pictures",
 ]
 exclude_patterns = ["_build"]
+
+# Pages of the gallery are the scripts whose names begin with two digits; the others in examples/ are used elsewhere.
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto",
+    "filename_pattern": r"[/\\]\d\d_\w+\.py$",
+    "ignore_pattern": r"^(?!\d\d_)",
+    "within_subsection_order": "FileNameSortKey",
+    "image_scrapers": ("gallery_pictures.scrape",),
+    "reset_modules": ("gallery_pictures.note",),
+    "reset_modules_order": "both",
+    "capture_repr": (),
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "notebook_extensions": set(),
+    "show_signature": False,
+    "write_computation_times": False,
+    "min_reported_time": 10**6,
+    "inspect_global_variables": False,
+}
 
 myst_enable_extensions = ["deflist", "fieldlist"]
 myst_heading_anchors = 3
@@ -44,8 +66,8 @@ html_copy_source = False
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "navbar_persistent": ["search-button"],
-    "header_links_before_dropdown": 10,
-    "secondary_sidebar_items": ["page-toc"],
+    "header_links_before_dropdown": 7,
+    "secondary_sidebar_items": {"[!a]*": ["page-toc"], "api/*": ["page-toc"], "auto/index": ["page-toc"]},
     "show_prev_next": True,
     "show_nav_level": 1,
     "footer_start": ["copyright"],
@@ -53,4 +75,4 @@ html_theme_options = {
     "pygments_light_style": "tango",
     "pygments_dark_style": "monokai",
 }
-html_sidebars = {"api/*": ["sidebar-nav-bs"], "[!a]*": []}
+html_sidebars = {"api/*": ["sidebar-nav-bs"], "auto/**": ["sidebar-nav-bs"], "[!a]*": []}

@@ -2,22 +2,28 @@
 
 Source   what a path holds: items, labels, captions, bad files, facts
 Codec    array <-> tensor, explicit and invertible
+TableCodec   table of any columns <-> float64 matrix, exactly; read_table and write_table for files
 """
 
+from caminito.data._table_file import NA_VALUES, read_table, write_table
 from caminito.data.array import ArrayCodec
 from caminito.data.codec import Codec, codec_from_dict
 from caminito.data.datasets import TOYS, checkerboard, eight_gaussians, load_digits, spiral, swiss_roll
 from caminito.data.image import ImageCodec
 from caminito.data.source import MAX_PIXELS, Source, describe_source, open_source
 from caminito.data.split import holdout
+from caminito.data.table import Column, TableCodec
 
 __all__ = [
     "MAX_PIXELS",
+    "NA_VALUES",
     "TOYS",
     "ArrayCodec",
     "Codec",
+    "Column",
     "ImageCodec",
     "Source",
+    "TableCodec",
     "checkerboard",
     "codec_from_dict",
     "describe_source",
@@ -25,6 +31,8 @@ __all__ = [
     "holdout",
     "load_digits",
     "open_source",
+    "read_table",
     "spiral",
     "swiss_roll",
+    "write_table",
 ]

@@ -66,7 +66,7 @@ def loss_curves(
     style.dress(axes, "", x, y)
     _log_if_wide(axes, everything, 5.0)
     axes.margins(x=0.01)
-    style.legend(axes, loc="upper right")
+    style.legend(axes, loc="best")
     usual = (
         "Strong lines are running means. Training is done when held-out losses no longer fall; rising, they say stop."
     )

@@ -264,7 +264,7 @@ def _lines(points: Values, shifts: Values, labels: Sequence[str], inside: Any, l
     style.dress(axes, "", "$x_i$", "departure  $m_i(x_i)-x_i/(1-\\mu_i)$")
     axes.set_xlim(points[0], points[-1])
     axes.set_ylim(-1.15 * largest, 1.15 * largest)
-    fig.legend(loc="outside right upper", frameon=False, fontsize=8, labelcolor=style.INK, handlelength=1.4)
+    fig.legend(loc="outside right center", frameon=False, fontsize=8, labelcolor=style.INK, handlelength=1.4)
     return fig
 
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
+
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.utils import get_tags
+from sklearn.utils.parallel import Parallel, delayed
 from torch import Tensor
 
 from caminito._errors import ConfigError, DataError, ShapeError

@@ -96,7 +96,7 @@ class Solver(ABC):
 
     @property
     def needs_variance(self) -> bool:
-        """Whether steps ask for Var[x0 | x_t]: then a walk begins only with a denoiser that knows it."""
+        """Whether steps ask for the variance of x0 given x_t: a walk then begins only with a denoiser that knows it."""
         return False
 
     def init(self, process: Process, grid: Tensor) -> Any:
