@@ -44,10 +44,10 @@ docs: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/toys.py
 	$(BIN)/python benchmarks/digits.py
-	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python benchmarks/readme.py
 
 tables: $(STAMP)
-	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python benchmarks/readme.py
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache docs/_build
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache docs/_build docs/auto

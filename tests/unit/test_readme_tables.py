@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def tables():
-    spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
+    spec = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks" / "readme.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -25,7 +25,7 @@ ORIGIN = {"date": "2026-11-21", "commit": "abc1234", "machine": MACHINE, "versio
 @pytest.mark.parametrize("language", ["en", "es"])
 def test_readme_tables_are_what_the_generator_makes_of_the_results(tables, language):
     text = tables.READMES[language].read_text(encoding="utf-8")
-    assert tables.filled(text, language) == text, "run: python benchmarks/tables.py"
+    assert tables.filled(text, language) == text, "run: python benchmarks/readme.py"
 
 
 def test_every_readme_has_every_table_once(tables):

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.multioutput import MultiOutputRegressor

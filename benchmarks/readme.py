@@ -1,0 +1,441 @@
+"""The measured tables of the README files, made from the JSON that the benchmarks wrote.
+
+Between the lines `<!-- table: NAME -->` and `<!-- end -->` stands what this script makes of results/NAME.json, and
+nothing else. A benchmark without a JSON is said to be not measured yet; a figure that a JSON lacks is a dash.
+
+    python benchmarks/readme.py [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+READMES = {"en": ROOT / "README.md", "es": ROOT / "README.es.md"}
+
+BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+DASH = "–"
+
+SPANISH = {
+    "small": "pequeña",
+    "large": "grande",
+    "posterior": "posterior",
+    "learned": "aprendida",
+    "samples, and": "muestras, y",
+    "test images for the bits; Fréchet distance of real training images": (
+        "imágenes de prueba para los bits; distancia de Fréchet de imágenes reales de entrenamiento"
+    ),
+    "loss, variance": "pérdida, varianza",
+    "loss over that of the full one": "pérdida entre la de la completa",
+    "network": "red",
+    "full": "completa",
+    "time at the input": "tiempo solo a la entrada",
+    "no time": "sin tiempo",
+    "no skips": "sin atajos",
+    "steps each": "pasos cada una",
+    "samples per second": "muestras por segundo",
+    "diffusion, 1000 steps": "difusión, 1000 pasos",
+    "diffusion, 48 steps": "difusión, 48 pasos",
+    "diffusion, 8 steps": "difusión, 8 pasos",
+    "Not measured yet:": "Sin medir todavía:",
+    "Measured on": "Medido el",
+    "without a GPU": "sin GPU",
+    "commit": "commit",
+    "core": "núcleo",
+    "cores": "núcleos",
+    "seeds": "semillas",
+    "± is the standard deviation over them.": "± es la desviación típica entre ellas.",
+    "Training took": "El entrenamiento duró",
+    "s, sampling": "s; el muestreo,",
+    "s.": "s.",
+    "898 digits train, 898 judge.": "898 dígitos entrenan y 898 juzgan.",
+    "minutes of training each.": "minutos de entrenamiento cada uno.",
+    "accuracy of the judging classifier": "acierto del clasificador que juzga",
+    "Fréchet distance over that of the better peer": "Distancia de Fréchet entre la del mejor competidor",
+    "source of samples": "origen de las muestras",
+    "real images (train half)": "imágenes reales (mitad de entrenamiento)",
+    "Gaussian mixture, 30 components": "mezcla de 30 gaussianas",
+    "kernel density": "densidad por núcleos",
+    "C2ST, leave-one-out": "C2ST, dejando uno fuera",
+    "C2ST, two halves": "C2ST, dos mitades",
+    "precision": "precisión",
+    "recall": "exhaustividad",
+    "copy ratio": "razón de copia",
+    "law": "ley",
+    "checkerboard": "tablero de ajedrez",
+    "swiss roll": "rollo suizo",
+    "eight Gaussians": "ocho gaussianas",
+    "sliced W2": "W2 por proyecciones",
+    "exact against exact": "exacto contra exacto",
+    "ratio": "razón",
+    "training, s": "entrenamiento, s",
+    "sampling, s": "muestreo, s",
+    "real training images (floor)": "imágenes reales de entrenamiento (suelo)",
+    "parameters, M": "parámetros, M",
+    "training steps of 64": "pasos de entrenamiento de 64",
+    "Fréchet": "Fréchet",
+    "class chi-square, 9 df": "ji cuadrado de clases, 9 gl",
+    "copy gauge over floor": "medidor de copias / suelo",
+    "work": "trabajo",
+    "training": "entrenamiento",
+    "evaluation": "evaluación",
+    "images per second, at equal parameter count": "imágenes por segundo, con igual número de parámetros",
+    "way": "modo",
+    "eager": "directo",
+    "compiled": "compilado",
+    "cuda graph": "grafo CUDA",
+    "training, images/s": "entrenamiento, imágenes/s",
+    "sampling, images x evaluations/s": "muestreo, imágenes x evaluaciones/s",
+    "share of the matrix rate": "fracción del ritmo de matrices",
+    "parameters, bfloat16, batches of": "de parámetros, bfloat16, lotes de",
+    "samples in": "muestras en",
+    "evaluations each.": "evaluaciones cada una.",
+    "points per set": "puntos por conjunto",
+    "method": "método",
+    "theory": "teoría",
+    "order": "orden",
+    "error": "error",
+    "Order fitted over 64 to 512 denoiser calls; error at 512.": (
+        "Orden ajustado entre 64 y 512 llamadas al denoiser; error con 512."
+    ),
+    "evaluations": "evaluaciones",
+    "images; the same network in 128 steps": "imágenes; la misma red en 128 pasos",
+    "real training images": "imágenes reales de entrenamiento",
+}
+
+
+def say(text: str, language: str) -> str:
+    """The text in a language; English is the key."""
+    return SPANISH.get(text, text) if language == "es" else text
+
+
+def number(value: Any) -> str:
+    """Three digits that matter, or a dash."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        return DASH
+    size = abs(value)
+    if size >= 1000:
+        return f"{value:,.0f}".replace(",", " ")
+    if 0 < size < 1e-3:
+        return f"{value:.1e}"
+    places = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 or size == 0 else 4
+    return f"{value:.{places}f}"
+
+
+def measured(value: Any) -> str:
+    """`mean ± sd` of what `mean_sd` wrote, or a plain number."""
+    if not isinstance(value, Mapping):
+        return number(value)
+    mean, sd = value.get("mean"), value.get("sd")
+    text = number(mean)
+    if text == DASH or not isinstance(sd, int | float) or sd == 0:
+        return text
+    places = len(text.partition(".")[2])
+    return f"{text} ± {sd:.{places}f}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Markdown, the first column to the left and the others to the right."""
+    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def origin(facts: Mapping[str, Any], language: str) -> str:
+    """When, where and with what it was measured."""
+    machine, versions = facts.get("machine", {}), facts.get("versions", {})
+    gpu = machine.get("gpu") or say("without a GPU", language)
+    versions = versions or ({"torch": facts["torch"]} if "torch" in facts else {})
+    with_ = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return (
+        f"{say('Measured on', language)} {facts.get('date', DASH)}, {machine.get('processor', DASH)}, "
+        f"{machine.get('cores', DASH)} {say('core' if machine.get('cores') == 1 else 'cores', language)}, {gpu}, Python {machine.get('python', DASH)}, {with_}, "
+        f"{say('commit', language)} `{facts.get('commit', DASH)}`."
+    )
+
+
+def digits(facts: Mapping[str, Any], language: str) -> list[str]:
+    """digits.json."""
+    names = {
+        "caminito": "**caminito**",
+        "train half": "real images (train half)",
+        "mixture of 30": "Gaussian mixture, 30 components",
+        "kernel density": "kernel density",
+    }
+    columns = {
+        "c2st_leave_one_out": "C2ST, leave-one-out",
+        "c2st_two_halves": "C2ST, two halves",
+        "precision": "precision",
+        "recall": "recall",
+        "copy_ratio": "copy ratio",
+    }
+    scores = facts.get("scores", {})
+    rows = [
+        [say(names.get(name, name), language), *(measured(found.get(key)) for key in columns)]
+        for name, found in scores.items()
+    ]
+    told = (
+        f"{say('898 digits train, 898 judge.', language)} {facts.get('seeds', DASH)} {say('seeds', language)}; "
+        f"{say('± is the standard deviation over them.', language)} {say('Training took', language)} "
+        f"{measured(facts.get('train_seconds'))} {say('s, sampling', language)} "
+        f"{measured(facts.get('sample_seconds'))} {say('s.', language)}"
+    )
+    return [*table([say(h, language) for h in ("source of samples", *columns.values())], rows), "", told]
+
+
+def toys(facts: Mapping[str, Any], language: str) -> list[str]:
+    """toys.json."""
+    names = {"checkerboard": "checkerboard", "swiss_roll": "swiss roll", "eight_gaussians": "eight Gaussians"}
+    columns = {
+        "sliced_w2": "sliced W2",
+        "floor": "exact against exact",
+        "ratio": "ratio",
+        "train_seconds": "training, s",
+        "sample_seconds": "sampling, s",
+    }
+    rows = [
+        [say(names.get(name, name), language), *(measured(found.get(key)) for key in columns)]
+        for name, found in facts.get("laws", {}).items()
+    ]
+    told = (
+        f"{number(facts.get('n'))} {say('points per set', language)}. {facts.get('seeds', DASH)} "
+        f"{say('seeds', language)}; {say('± is the standard deviation over them.', language)}"
+    )
+    return [*table([say(h, language) for h in ("law", *columns.values())], rows), "", told]
+
+
+def images_vs_diffusers(facts: Mapping[str, Any], language: str) -> list[str]:
+    """images_vs_diffusers.json: quality at equal time, then speed at equal size."""
+    return _quality(facts, language) + _throughput(facts.get("throughput", {}), language)
+
+
+def _quality(facts: Mapping[str, Any], language: str) -> list[str]:
+    columns = {
+        "frechet": "Fréchet",
+        "class_chi_square_9_df": "class chi-square, 9 df",
+        "precision": "precision",
+        "recall": "recall",
+        "copy_ratio_over_floor": "copy gauge over floor",
+        "steps": "training steps of 64",
+        "sample_seconds": "sampling, s",
+    }
+    quality = facts.get("quality", {})
+    if not quality:
+        return []
+    rows = []
+    for name, found in quality.items():
+        size = found.get("parameters")
+        shown = number(size / 1e6) if isinstance(size, int | float) else DASH
+        title = f"**{name}**" if name == "caminito" else say(name, language)
+        rows.append([title, shown, *(measured(found.get(key)) for key in columns)])
+    head = [say(h, language) for h in ("source of samples", "parameters, M", *columns.values())]
+    told = f"{number(facts.get('minutes'))} {say('minutes of training each.', language)}"
+    if "judge_accuracy" in facts:
+        told += f" MNIST, {say('accuracy of the judging classifier', language)} {number(facts['judge_accuracy'])}."
+    if "frechet_ratio_to_best_peer" in facts:
+        told += (
+            f" {say('Fréchet distance over that of the better peer', language)}: "
+            f"{number(facts['frechet_ratio_to_best_peer'])}."
+        )
+    return [*table(head, rows), "", told]
+
+
+def _throughput(throughput: Mapping[str, Any], language: str) -> list[str]:
+    rows = []
+    for name, found in throughput.items():
+        sizes = found.get("parameters", {})
+        size = f"{name} {_millions(sizes.get('peer'))} / caminito {_millions(sizes.get('caminito'))}"
+        for word in ("float32", "bfloat16"):
+            part = found.get(word, {})
+            for key, work in (("train", "training"), ("evaluate", "evaluation")):
+                pair = [part.get(who, {}).get(key) for who in ("peer", "caminito")]
+                ratio = part.get(f"ratio_{key}")
+                rows.append([size, f"{say(work, language)}, {word}", *map(number, pair), number(ratio)])
+    if not rows:
+        return []
+    title = say("images per second, at equal parameter count", language)
+    return ["", *table([title, say("work", language), "diffusers", "caminito", say("ratio", language)], rows)]
+
+
+def _millions(size: Any) -> str:
+    return f"{number(size / 1e6)} M" if isinstance(size, int | float) else DASH
+
+
+def gpu_unet(facts: Mapping[str, Any], language: str) -> list[str]:
+    """gpu/gpu_unet.json."""
+    columns = {
+        "training_images_per_second": "training, images/s",
+        "training_share_of_peak": "share of the matrix rate",
+        "images_x_evaluations_per_second": "sampling, images x evaluations/s",
+        "evaluation_share_of_peak": "share of the matrix rate",
+    }
+    rows = [
+        [say(name, language), *(measured(found.get(key)) for key in columns)]
+        for name, found in facts.get("rates", {}).items()
+    ]
+    told = (
+        f"{_millions(facts.get('parameters'))} {say('parameters, bfloat16, batches of', language)} "
+        f"{facts.get('batch', DASH)}."
+    )
+    if end := facts.get("end_to_end"):
+        told += (
+            f" {number(end.get('samples'))} {say('samples in', language)} {number(end.get('seconds'))} s, "
+            f"{end.get('evaluations', DASH)} {say('evaluations each.', language)}"
+        )
+    return [*table([say(h, language) for h in ("way", *columns.values())], rows), "", told]
+
+
+def orders(facts: Mapping[str, Any], language: str) -> list[str]:
+    """orders.json: one method in several packages."""
+    ours, peers = facts.get("orders", {}).get("VE", {}), facts.get("peers", {})
+    packages = ["caminito", *peers]
+    rows = []
+    for title, names in facts.get("same_method", {}).items():
+        found = {"caminito": ours.get(names.get("caminito"), {})}
+        found |= {peer: peers[peer].get("methods", {}).get(names.get(peer), {}) for peer in peers}
+        theory = facts.get("solvers", {}).get(names.get("caminito"), {}).get("theory", DASH)
+        last = [number((found[name].get("errors") or [None])[-1]) for name in packages]
+        rows.append([title, str(theory), *(number(found[name].get("fitted")) for name in packages), *last])
+    head = [say(h, language) for h in ("method", "theory")]
+    head += [f"{say('order', language)}, {name}" for name in packages]
+    head += [f"{say('error', language)}, {name}" for name in packages]
+    versions = ", ".join(f"{name} {peer.get('version', DASH)}" for name, peer in peers.items())
+    told = f"{say('Order fitted over 64 to 512 denoiser calls; error at 512.', language)} {versions}."
+    return [*table(head, rows), "", told]
+
+
+def few_steps(facts: Mapping[str, Any], language: str) -> list[str]:
+    """few_steps_*.json: Frechet distance by evaluations."""
+    lines: list[str] = []
+    for found in facts.get("data", {}).values():
+        rows = found.get("rows", {})
+        counts = sorted({int(n) for row in rows.values() for n in row})
+        body = []
+        for name, row in rows.items():
+            values = [number(row.get(str(n), {}).get("frechet")) for n in counts]
+            ours = not name.startswith("diffusers")
+            body.append([f"caminito {name}" if ours else name, *values])
+        best = {n: min(rows[name][str(n)]["frechet"] for name in rows if str(n) in rows[name]) for n in counts}
+        for row in body:
+            row[1:] = [f"**{v}**" if v == number(best[n]) else v for v, n in zip(row[1:], counts)]
+        lines += table([say("evaluations", language), *map(str, counts)], body)
+        lines += [
+            "",
+            f"{found.get('samples', DASH)} {say('images; the same network in 128 steps', language)}: "
+            f"{number(found.get('128 steps'))}; {say('real training images', language)}: "
+            f"{number(found.get('real training images (floor)'))}.",
+        ]
+    return lines
+
+
+def ddpm(facts: Mapping[str, Any], language: str) -> list[str]:
+    """ddpm_*.json: bits per dimension and Frechet distance, by loss, variance and steps."""
+    losses = facts.get("losses", {})
+    rows_of = [(loss, kind, row) for loss, found in losses.items() for kind, row in found.get("variances", {}).items()]
+    counts = sorted({int(n) for *_, row in rows_of for n in row})
+    best = {(n, key): min(row[str(n)][key] for *_, row in rows_of) for n in counts for key in ("bits", "frechet")}
+    body = []
+    for loss, kind, row in rows_of:
+        cells = []
+        for n in counts:
+            pair = [(row[str(n)][key], best[n, key]) for key in ("bits", "frechet")]
+            cells.append(" / ".join(f"**{number(v)}**" if v == least else number(v) for v, least in pair))
+        body.append([f"{loss}, {say(kind, language)}", *cells])
+    told = (
+        f"{facts.get('samples', DASH)} {say('samples, and', language)} {facts.get('bits_images', DASH)} "
+        f"{say('test images for the bits; Fréchet distance of real training images', language)}: "
+        f"{number(facts.get('real training images (floor)'))}."
+    )
+    return [*table([say("loss, variance", language), *map(str, counts)], body), "", told]
+
+
+def unet_ablation(facts: Mapping[str, Any], language: str) -> list[str]:
+    """unet_ablation.json."""
+    columns = {"loss_over_full": "loss over that of the full one", "frechet": "Fréchet", "recall": "recall"}
+    rows = [
+        [say(name, language), _millions(found.get("parameters")), *(measured(found.get(key)) for key in columns)]
+        for name, found in facts.get("networks", {}).items()
+    ]
+    head = [say(h, language) for h in ("network", "parameters, M", *columns.values())]
+    steps = facts.get("budget", {}).get("max_steps", DASH)
+    told = f"{facts.get('seeds', DASH)} {say('seeds', language)}, {steps} {say('steps each', language)}."
+    return [*table(head, rows), "", told]
+
+
+def trilemma(facts: Mapping[str, Any], language: str) -> list[str]:
+    """trilemma.json."""
+    columns = {
+        "frechet": "Fréchet",
+        "precision": "precision",
+        "recall": "recall",
+        "samples_per_second": "samples per second",
+        "training_steps": "training steps of 64",
+    }
+    rows = [
+        [say(name, language), *(measured(found.get(key)) for key in columns)]
+        for name, found in facts.get("models", {}).items()
+    ]
+    floor = facts.get("real training images (floor)", {})
+    rows.append([say("real training images", language), *(measured(floor.get(key)) for key in columns)])
+    told = f"{number(facts.get('minutes'))} {say('minutes of training each.', language)}"
+    return [*table([say(h, language) for h in ("source of samples", *columns.values())], rows), "", told]
+
+
+TABLES = {
+    "digits": digits,
+    "toys": toys,
+    "images_vs_diffusers": images_vs_diffusers,
+    "orders": orders,
+    "few_steps_digits": few_steps,
+    "few_steps_mnist": few_steps,
+    "ddpm_digits": ddpm,
+    "ddpm_mnist": ddpm,
+    "unet_ablation": unet_ablation,
+    "trilemma": trilemma,
+    "gpu_unet": gpu_unet,
+}
+SCRIPTS = {f"few_steps_{data}": f"few_steps.py --data {data} --name few_steps_{data}" for data in ("digits", "mnist")}
+SCRIPTS |= {f"ddpm_{data}": f"ddpm.py --data {data}" for data in ("digits", "mnist")}
+FOLDERS = {"gpu_unet": "gpu"}  # of results, where it is not the folder itself
+
+
+def block(name: str, language: str, results: Path = RESULTS) -> str:
+    """What stands between the markers of a table."""
+    path = results / FOLDERS.get(name, "") / f"{name}.json"
+    if not path.is_file():
+        return f"\n{say('Not measured yet:', language)} `python benchmarks/{SCRIPTS.get(name, name + '.py')}`.\n\n"
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    lines = [*TABLES[name](facts, language), "", origin(facts, language)]
+    return "\n" + "\n".join(lines).strip("\n") + "\n\n"
+
+
+def filled(text: str, language: str, results: Path = RESULTS) -> str:
+    """A README with all its tables made anew."""
+    return BLOCK.sub(lambda found: found[1] + block(found[2], language, results) + found[3], text)
+
+
+def main() -> int:
+    """Write the tables; with --check, only say whether they are as they should be (status 1 if not)."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    check = parser.parse_args().check
+    stale = []
+    for language, path in READMES.items():
+        text = path.read_text(encoding="utf-8")
+        new = filled(text, language)
+        if new != text:
+            stale.append(path.name)
+            if not check:
+                path.write_text(new, encoding="utf-8")
+    print(f"{'stale' if check else 'written'}: {', '.join(stale)}" if stale else "all tables are up to date")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
