@@ -150,12 +150,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def origin(facts: Mapping[str, Any], language: str) -> str:
     """When, where and with what it was measured."""
     machine, versions = facts.get("machine", {}), facts.get("versions", {})
+    cores = "core" if machine.get("cores") == 1 else "cores"
     gpu = machine.get("gpu") or say("without a GPU", language)
     versions = versions or ({"torch": facts["torch"]} if "torch" in facts else {})
     with_ = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
         f"{say('Measured on', language)} {facts.get('date', DASH)}, {machine.get('processor', DASH)}, "
-        f"{machine.get('cores', DASH)} {say('core' if machine.get('cores') == 1 else 'cores', language)}, {gpu}, Python {machine.get('python', DASH)}, {with_}, "
+        f"{machine.get('cores', DASH)} {say(cores, language)}, {gpu}, Python {machine.get('python', DASH)}, {with_}, "
         f"{say('commit', language)} `{facts.get('commit', DASH)}`."
     )
 
