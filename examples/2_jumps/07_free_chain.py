@@ -15,8 +15,8 @@ it. Backward it is no line: photos come from three places only, and the best gue
 
     E[x_9 | x_10] = c0 E[x_0 | x_10] + ct x_10    (c0, ct) of the bridge, Ho et al. 2020, eq. 7
 
-is drawn to them. This map is what a model has to learn; here it is exact. (The page on trees, which learns it from the
-jumps alone, comes with the trees.)
+is drawn to them. This map is what a model has to learn; here it is exact. A tree learns it from the
+jumps alone on :doc:`another page </auto/a_trees/25_three_photos>`.
 """
 
 import torch
