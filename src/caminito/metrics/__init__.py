@@ -12,13 +12,16 @@ from caminito.metrics.frechet import frechet_distance, frechet_features
 from caminito.metrics.kernels import energy_distance, median_distance, mmd
 from caminito.metrics.manifold import PrecisionRecall, precision_recall
 from caminito.metrics.report import Score, two_sample
+from caminito.metrics.table import TableReport, column_shapes, pair_trends, table_report
 from caminito.metrics.wasserstein import sliced_wasserstein
 
 __all__ = [
     "CopyGauge",
     "PrecisionRecall",
     "Score",
+    "TableReport",
     "c2st",
+    "column_shapes",
     "copy_gauge",
     "energy_distance",
     "frechet_distance",
@@ -26,7 +29,9 @@ __all__ = [
     "median_distance",
     "mmd",
     "nearest_items",
+    "pair_trends",
     "precision_recall",
     "sliced_wasserstein",
+    "table_report",
     "two_sample",
 ]
