@@ -82,7 +82,7 @@ def draw(images: Images, found: dict[str, Any], samples: dict[str, np.ndarray], 
     below = STRIP * (1 + len(samples)) + 30
     width, height = 1440, below + 690
     fig = style.pixels(width, height)
-    panels = [fig.add_axes((left / width, (below + 80) / height, 500 / width, 450 / height)) for left in (90, 790)]
+    panels = [fig.add_axes((left / width, (below + 80) / height, 470 / width, 450 / height)) for left in (90, 780)]
     style.dress(panels[0], "Loss on held-out images", "noise level, sigma / alpha", grid="both")
     style.dress(panels[1], "The same, over the loss of the full network", "noise level, sigma / alpha", grid="both")
     for name, row in found.items():
@@ -91,9 +91,9 @@ def draw(images: Images, found: dict[str, Any], samples: dict[str, np.ndarray], 
         panels[1].plot(row["noise"], ratios.mean(0), color=COLOURS[name], linewidth=1.8, marker="o", markersize=3)
         for seed in ratios if len(ratios) > 1 else ():
             panels[1].plot(row["noise"], seed, color=COLOURS[name], linewidth=0.7, alpha=0.4)
+    style.log_scale(panels[0], "y")
     for axes, key in zip(panels, ("loss_by_level", "loss_over_full_by_level")):
-        for which in "xy":
-            style.log_scale(axes, which)
+        style.log_scale(axes, "x")
         label(axes, {name: float(np.atleast_2d(row[key]).mean(0)[-1]) for name, row in found.items()})
     rows = {"real images": (images.test, style.REAL)}
     rows |= {f"{name}  ({found[name]['frechet']['mean']:.2f})": (s, COLOURS[name]) for name, s in samples.items()}
