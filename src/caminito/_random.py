@@ -42,6 +42,7 @@ class Stream(IntEnum):
     DEQUANTISE = 12
     CALIBRATION = 13
     BROWNIAN = 14
+    TABLE = 15
 
 
 def _generator(seed: int, stream: int, step: int, block: int) -> np.random.Generator:

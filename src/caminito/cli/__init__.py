@@ -1,4 +1,4 @@
-"""The command line: inspect, train, sample, evaluate, report, doctor.
+"""The command line: inspect, train, sample, impute, evaluate, report, doctor.
 
 Nothing heavy is imported before a command needs it: `caminito --help` does not wait for torch.
 """

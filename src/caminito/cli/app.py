@@ -15,6 +15,7 @@ from caminito.cli.inspect import inspect
 from caminito.cli.plot import HELP, plot
 from caminito.cli.report import report
 from caminito.cli.sample import sample
+from caminito.cli.table_sample import impute
 from caminito.cli.train import train
 
 __all__ = ["app"]
@@ -29,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _function in (inspect, train, sample, calibrate, evaluate, plot, report, doctor):
+for _function in (inspect, train, sample, impute, calibrate, evaluate, plot, report, doctor):
     app.command(help=HELP if _function is plot else None)(command(_function))
 
 

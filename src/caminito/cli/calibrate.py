@@ -10,7 +10,7 @@ from rich.table import Table
 
 from caminito._errors import ConfigError, RunError
 from caminito.cli.console import counted, duration, number, out, section
-from caminito.cli.options import DataIfMoved, RunPath, at_least, source_of_run
+from caminito.cli.options import DataIfMoved, RunPath, at_least, network_of, source_of_run
 
 if TYPE_CHECKING:
     from caminito.estimators import CalibratedGrid, DiffusionModel
@@ -42,11 +42,11 @@ def calibrate(
     if method not in _METHODS:
         raise ConfigError(f"--method: expected one of {', '.join(_METHODS)}, got {method!r}.")
     from caminito.estimators import save_model
-    from caminito.estimators.run import Run, load
+    from caminito.estimators.run import Run
     from caminito.sampling import name_of, solver_named
 
     rule = None if solver is None else solver_named(solver)
-    model, found = load(run), Run.open(run)
+    model, found = network_of(run, "calibrate"), Run.open(run)
     if found.status["state"] == "running":
         raise RunError(f"{run} is being trained: its times would not fit the model it becomes. Wait for its end.")
     source = source_of_run(found, data)

@@ -16,6 +16,7 @@ from caminito.cli.console import facts_table, out, section
 if TYPE_CHECKING:
     from caminito.estimators import DiffusionModel
     from caminito.estimators.run import Run
+    from caminito.estimators.table import TableDiffusion
 
 __all__ = ["doctor"]
 
@@ -40,7 +41,7 @@ def doctor(
 def _installation() -> None:
     import torch
 
-    from caminito.estimators.run import environment
+    from caminito.estimators.folder import environment
     from caminito.training import TrainingConfig, precision_for
 
     facts = environment()
@@ -75,26 +76,33 @@ def _said(good: bool, name: str, remark: str) -> bool:
 
 def _checks(path: Path) -> Any:
     """(good, name, remark) of each check; later ones are left out where an earlier one makes them impossible."""
-    from caminito.estimators.run import Run, load
+    from caminito.estimators import DiffusionModel
+    from caminito.estimators.run import Run, load, open_run
 
     try:
-        run = Run.open(path)
-        status = run.status
+        run = open_run(path)
+        status, standing = run.status, run.standing
     except CaminitoError as error:
         yield False, "files", str(error)
         return
-    steps = f"{status['state']} at step {status['step']}"
-    remark = {"failed": f"{steps}: {status.get('message')}", "killed": f"{steps}; go on with: {run.resume_command}"}
-    yield status["state"] != "failed", "state", remark.get(status["state"], steps)
-    if run.has_checkpoint:
+    remark = {
+        "failed": f"{standing}: {status.get('message')}",
+        "killed": f"{standing}; go on with: {run.resume_command}",
+    }
+    yield status["state"] != "failed", "state", remark.get(status["state"], standing)
+    if isinstance(run, Run) and run.has_checkpoint:
         yield _checkpoint(run)
     try:
         model = load(path)
     except CaminitoError as error:
         yield False, "model", str(error)
         return
-    yield True, "model", f"checksum as recorded, {model.n_steps_} steps"
-    yield from _weights(model)
+    if isinstance(model, DiffusionModel):
+        yield True, "model", f"checksum as recorded, {model.n_steps_} steps"
+        yield from _weights(model)
+    else:
+        yield True, "model", f"checksum as recorded, trees of {model.mode_}"
+        yield _rows(model)
 
 
 def _checkpoint(run: Run) -> tuple[bool, str, str]:
@@ -135,3 +143,12 @@ def _weights(model: DiffusionModel) -> Any:
     varied = bool((samples != samples[:1]).any())
     remark = f"4 samples, values {low:g} to {high:g}" if varied else "all samples are the same: train for longer"
     yield finite and varied, "sampling", remark
+
+
+def _rows(model: TableDiffusion) -> tuple[bool, str, str]:
+    try:
+        rows = model.sample(100, random_state=0)
+    except CaminitoError as error:
+        return False, "sampling", str(error)
+    varied = len(rows.drop_duplicates()) > 1
+    return varied, "sampling", "100 rows" if varied else "all rows are the same: look at the data"

@@ -11,12 +11,14 @@ from rich.table import Table
 
 from caminito._errors import DataError, Memorisation
 from caminito.cli.console import counted, number, out, section
-from caminito.cli.options import DataIfMoved, RunPath, at_least, source_of_run
+from caminito.cli.options import DataIfMoved, RunPath, at_least, network_of, refuse_flags, source_of_run
+from caminito.cli.tables import table_of_run
 
 if TYPE_CHECKING:
     from caminito.data import Source
     from caminito.estimators import DiffusionModel
     from caminito.estimators.run import Run
+    from caminito.estimators.table_run import TableRun
     from caminito.sampling import Solver
 
 __all__ = ["NAMES", "evaluate", "measured"]
@@ -57,18 +59,36 @@ def evaluate(
     at_least(_LEAST, n=count)
     at_least(1, steps=steps)
     at_least(0, seed=seed)
-    from caminito.estimators.run import Run, load
+    from caminito.estimators.run import Run, open_run
     from caminito.sampling import solver_named
 
     rule = None if solver is None else solver_named(solver)
-    model, found = load(run), Run.open(run)
+    found = open_run(run)
+    if not isinstance(found, Run):
+        refuse_flags({"--steps": steps, "--solver": solver}, "the run of a table")
+        _evaluate_table(found, data, count, seed)
+        return
+    model = network_of(run, "evaluate")
     source = source_of_run(found, data)
     metrics = measured(found, model, source, count=count, steps=steps, solver=rule, seed=seed)
     section(f"{metrics['n_samples']} samples against {metrics['n_held_out']} held-out items")
-    out.print(_table(metrics))
+    out.print(_table(metrics, NAMES, _SHORT))
     out.print()
     out.print(_in_words(metrics), soft_wrap=True)
     out.print(f"Written to {found.path / 'metrics.json'}", style="dim", soft_wrap=True)
+
+
+def _evaluate_table(run: TableRun, data: str | None, count: int | None, seed: int) -> None:
+    from caminito.cli.table_judged import SHORT, TITLES, in_words, measured_table
+
+    model, source = run.load(), table_of_run(run, data)
+    metrics = measured_table(run, model, source, count=count, seed=seed)
+    against = f"{metrics['n_held_out']} held-out" if metrics["n_held_out"] else "no held-out"
+    section(f"{metrics['n_samples']} made rows against {metrics['n_train']} real and {against} ones")
+    out.print(_table(metrics, TITLES, SHORT))
+    out.print()
+    out.print(in_words(metrics), soft_wrap=True)
+    out.print(f"Written to {run.path / 'metrics.json'}", style="dim", soft_wrap=True)
 
 
 def measured(
@@ -139,7 +159,7 @@ def measured(
     return metrics
 
 
-def _table(metrics: dict[str, Any]) -> Table:
+def _table(metrics: dict[str, Any], names: dict[str, str], short: dict[str, str]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("  measure", no_wrap=True)
     table.add_column("samples", justify="right", style="bold", no_wrap=True)
@@ -148,8 +168,8 @@ def _table(metrics: dict[str, Any]) -> Table:
     table.add_column("what it says", style="dim")
     for name, score in metrics["scores"].items():
         better = "↓" if score["better"] == "lower" else "↑"
-        shown = NAMES.get(name, name.replace("_", " "))
-        table.add_row(f"  {shown}", number(score["value"]), number(score["floor"]), better, _SHORT.get(name, ""))
+        shown = names.get(name, name.replace("_", " "))
+        table.add_row(f"  {shown}", number(score["value"]), number(score["floor"]), better, short.get(name, ""))
     return table
 
 

@@ -24,13 +24,31 @@ from caminito.cli.options import (
     Steps,
     config_of,
     opened,
+    refuse_flags,
     understood,
+)
+from caminito.cli.tables import (
+    Delimiter,
+    Encoding,
+    Missing,
+    Mode,
+    PrivacyK,
+    TableFlags,
+    Target,
+    Types,
+    columns_table,
+    opened_table,
+    rows_of_table,
+    table_config,
 )
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from caminito.estimators import DiffusionModel
+    from caminito.data import Source
+    from caminito.estimators import DiffusionModel, ModelConfig
+    from caminito.estimators.reading import Reading
+    from caminito.estimators.schema import TableConfig
 
 __all__ = ["inspect"]
 
@@ -47,16 +65,64 @@ def inspect(
     resize: Resize = None,
     max_pixels: MaxPixels = None,
     classes: Classes = True,
+    target: Target = None,
+    mode: Mode = None,
+    types: Types = None,
+    privacy_k: PrivacyK = None,
+    missing: Missing = None,
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
     write: Annotated[
         Path | None,
         typer.Option("--write", metavar="FILE", help="Save the proposed options, to edit and to train with."),
     ] = None,
 ) -> None:
     """See what DATA hold, what would be trained, how long."""
-    options = config_of(config, set_, minutes=minutes, steps=steps, seed=seed)
-    source, reading = opened(data, resize=resize, max_pixels=max_pixels, classes=classes)
-    from caminito._files import write_atomic
-    from caminito.estimators.run import config_text
+    of_tables = TableFlags(target, mode, types, privacy_k, missing, delimiter, encoding)
+    of_networks = {
+        "--minutes": minutes and f"{minutes:g}",
+        "--steps": steps,
+        "--resize": resize,
+        "--max-pixels": max_pixels,
+        "--no-classes": None if classes else True,
+    }
+    from caminito.data import is_table
+
+    asked = _typed(("--config", config), ("--seed", seed)) + _typed(*(("--set", each) for each in set_ or ()))
+    if is_table(data):
+        refuse_flags(of_networks, "a table")
+        told = _table(data, table_config(config, set_, of_tables, seed=seed), of_tables)
+        again = of_tables.typed()
+        kept = _typed(*(pair for pair in of_tables.given().items() if pair[0] in _READ))
+    else:
+        refuse_flags(of_tables.given(), "images and arrays")
+        options = config_of(config, set_, minutes=minutes, steps=steps, seed=seed)
+        source, reading = opened(data, resize=resize, max_pixels=max_pixels, classes=classes)
+        told = _network(options, source, reading)
+        kept = _typed(("--resize", resize), ("--max-pixels", max_pixels)) + ([] if classes else ["--no-classes"])
+        again = _typed(("--minutes", of_networks["--minutes"]), ("--steps", steps)) + kept
+    section("Options")
+    shown = Text(told.split("\n\n", 1)[1].rstrip())
+    shown.highlight_regex(r"#.*", "dim")
+    out.print(shown, soft_wrap=True)
+    words = asked + again
+    if write is not None:
+        from caminito._files import write_atomic
+
+        write_atomic(write, told.encode())
+        out.print(f"saved as {write}", style="dim", soft_wrap=True)
+        words = _typed(("--config", write)) + kept
+    section("Next")
+    out.print("  " + shlex.join(["caminito", "train", data, *words]), soft_wrap=True)
+    out.print()
+
+
+_READ = ("--target", "--delimiter", "--encoding")  # what a file of options does not hold
+
+
+def _network(options: ModelConfig, source: Source, reading: Reading) -> str:
+    """Say what is in the data, what would be trained and how long it would take; returns the options."""
+    from caminito.estimators.folder import config_text
 
     section("Understood")
     out.print(facts_table(understood(source, reading)))
@@ -67,23 +133,22 @@ def inspect(
     out.print(facts_table([(name, str(c.value), c.why) for name, c in model.describe().items()]))
     section("Would take")
     out.print(facts_table(_time_rows(model, options.max_steps, options.minutes, seconds)))
-    section("Options")
-    text = config_text(options)
-    shown = Text(text.split("\n\n", 1)[1].rstrip())
-    shown.highlight_regex(r"#.*", "dim")
-    out.print(shown, soft_wrap=True)
-    given = _typed(
-        ("--minutes", minutes and f"{minutes:g}"), ("--steps", steps), ("--config", config), ("--seed", seed)
-    )
-    given += _typed(*(("--set", assignment) for assignment in set_ or ()))
-    if write is not None:
-        write_atomic(write, text.encode())
-        out.print(f"saved as {write}", style="dim", soft_wrap=True)
-        given = _typed(("--config", write))
-    given += _typed(("--resize", resize), ("--max-pixels", max_pixels)) + ([] if classes else ["--no-classes"])
-    section("Next")
-    out.print("  " + shlex.join(["caminito", "train", data, *given]), soft_wrap=True)
-    out.print()
+    return config_text(options)
+
+
+def _table(data: str, options: TableConfig, flags: TableFlags) -> str:
+    """The same of a table; nothing is fitted."""
+    from caminito.estimators.folder import config_text
+
+    source, reading = opened_table(data, options, flags)
+    section("Understood")
+    out.print(facts_table(rows_of_table(source, reading)))
+    section("Columns")
+    out.print(columns_table(source))
+    section("Would be trained")
+    plan = reading.plan(options, source)
+    out.print(facts_table([(name, str(choice.value), choice.why) for name, choice in plan.items()]))
+    return config_text(options)
 
 
 def _typed(*flags: tuple[str, Any]) -> list[str]:

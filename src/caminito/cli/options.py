@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -13,7 +14,8 @@ from caminito.cli.console import counted
 
 if TYPE_CHECKING:
     from caminito.data import Source
-    from caminito.estimators import ModelConfig
+    from caminito.estimators import DiffusionModel, ModelConfig
+    from caminito.estimators.folder import RunFolder
     from caminito.estimators.reading import Reading
     from caminito.estimators.run import Run
 
@@ -32,14 +34,22 @@ __all__ = [
     "Steps",
     "at_least",
     "config_of",
+    "found_again",
+    "network_of",
     "opened",
+    "options_of",
+    "refuse_flags",
     "source_of",
     "source_of_run",
     "understood",
 ]
 
+T = TypeVar("T")
+
 _DATA = typer.Argument(
-    metavar="DATA", help="A folder of images, .npy, .npz, IDX files, or the word digits.", show_default=False
+    metavar="DATA",
+    help="A folder of images, .npy, .npz, IDX files, a table (.csv, .parquet, ...), or the word digits.",
+    show_default=False,
 )
 
 Data = Annotated[str, _DATA]
@@ -91,10 +101,25 @@ def config_of(
         If the file cannot be read, or an option is unknown or impossible.
     """
     at_least(1, steps=steps)
-    at_least(0, seed=seed)
+    if minutes is not None and not minutes > 0:
+        raise ConfigError(f"--minutes: expected more than 0, got {minutes:g}.")
+    from caminito.estimators.schema import parse_config
+
+    return parse_config(options_of(file, assignments, minutes=minutes, max_steps=steps, random_state=seed))
+
+
+def options_of(file: Path | None, assignments: list[str] | None, **flags: Any) -> dict[str, Any]:
+    """Options of a file, then `--set`, then the flags that were given, not yet checked.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read.
+    """
+    at_least(0, seed=flags.get("random_state"))
     import yaml
 
-    from caminito.estimators.schema import parse_config, updated
+    from caminito.estimators.schema import updated
 
     options: Any = {}
     if file is not None:
@@ -104,10 +129,40 @@ def config_of(
             raise ConfigError(f"--config {file}: expected a YAML file ({' '.join(str(error).split())}).") from error
         if not isinstance(options, dict):
             raise ConfigError(f"--config {file}: expected lines such as 'n_steps: 24', got a {type(options).__name__}.")
-    if minutes is not None and not minutes > 0:
-        raise ConfigError(f"--minutes: expected more than 0, got {minutes:g}.")
-    flags = {"minutes": minutes, "max_steps": steps, "random_state": seed}
-    return parse_config(updated(options, assignments or []) | {k: v for k, v in flags.items() if v is not None})
+    return updated(options, assignments or []) | {name: value for name, value in flags.items() if value is not None}
+
+
+def refuse_flags(given: Mapping[str, Any], what: str) -> None:
+    """Refuse options that say nothing about `what` is at hand; those that were not given are None.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if named := [flag for flag, value in given.items() if value is not None]:
+        raise ConfigError(f"{', '.join(named)}: not for {what}. Leave it out; --help says what each option is for.")
+
+
+def network_of(path: Path, doing: str) -> DiffusionModel:
+    """The model of a run or model directory that has a network.
+
+    Raises
+    ------
+    ConfigError
+        If it is of a table: `doing` has no meaning there.
+    RunError
+        If there is no model.
+    """
+    from caminito.estimators import DiffusionModel
+    from caminito.estimators.run import load
+
+    model = load(path)
+    if not isinstance(model, DiffusionModel):
+        raise ConfigError(
+            f"{doing}: expected the run of a network, {path} is one of a table, made by trees. What fits it: sample, "
+            "impute, evaluate, report, doctor."
+        )
+    return model
 
 
 def opened(data: str, *, resize: str | None, max_pixels: int | None, classes: bool) -> tuple[Source, Reading]:
@@ -148,19 +203,31 @@ def source_of_run(run: Run, data: str | None) -> Source:
     RunError
         If they are other data.
     """
+    how = {"resize": run.reading.resize, "max_pixels": run.reading.max_pixels}
+    source = found_again(run, data, lambda path: source_of(path, **how))
+    run.check_data(source)
+    return source
+
+
+def found_again(run: RunFolder, data: str | None, open_: Callable[[str], T]) -> T:
+    """What `open_` reads at the place where the data of a run are now.
+
+    Raises
+    ------
+    DataError
+        If they are no longer there.
+    """
     from caminito._errors import DataError
 
     path = data or str(run.facts["path"])
     try:
-        source = source_of(path, resize=run.reading.resize, max_pixels=run.reading.max_pixels)
+        return open_(path)
     except DataError as error:
         if data is None and not Path(path).exists():
             raise DataError(
                 f"the data of {run.path} are no longer at {path}. Say where they are now, after the name of the run."
             ) from error
         raise
-    run.check_data(source)
-    return source
 
 
 def understood(source: Source, reading: Reading) -> list[tuple[str, str, str]]:

@@ -1,25 +1,32 @@
 """The page of a run: one HTML text with its pictures inside, light or dark as the reader's screen is.
 
-Charts are drawn on white and blended into the page; in the dark they are inverted, hues kept. Pictures of data are
-never altered: the space between images is transparent instead.
+Pictures of data are never altered: the space between images is transparent instead.
 """
 
 from __future__ import annotations
 
-import base64
 import math
-import time
-from collections.abc import Sequence
 from html import escape
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import caminito
 from caminito import plot
 from caminito.cli.console import counted, duration, number
 from caminito.cli.evaluate import NAMES
+from caminito.cli.page_pieces import (
+    choices,
+    figure,
+    html_page,
+    image,
+    options,
+    quality,
+    section,
+    table,
+    time_spent,
+    unmeasured,
+    uri,
+)
 from caminito.data import ImageCodec
 from caminito.estimators.picture import drawable, film, limits_of, picture
 from caminito.metrics import nearest_items
@@ -56,23 +63,12 @@ def page(run: Run, model: DiffusionModel, source: Source | None, metrics: dict[s
         _quality(metrics),
         _copies(run, model, source, metrics),
         _learning(events),
-        _choices(model),
+        choices(model.choices_),
         _data(run),
-        _time(run, metrics),
-        _config(run),
+        time_spent(run, metrics),
+        options(run),
     ]
-    style = resources.files("caminito.cli").joinpath("page.css").read_text(encoding="utf-8")
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(run.name)} · caminito</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(part for part in parts if part)
-        + f"\n<footer>caminito {caminito.__version__} · {_today()}</footer>\n"
-        "</main>\n</body>\n</html>\n"
-    )
+    return html_page(run.name, parts)
 
 
 # -- sections ---------------------------------------------------------------------------------------------------------
@@ -113,7 +109,7 @@ def _samples(run: Run, model: DiffusionModel, source: Source | None) -> str:
         samples = _drawn(model, 2000, random_state=0)
         points = source is not None and samples.ndim == 2 and samples.shape[1] == 2
         drawn = plot.scatter(run.split(source)[0][:2000], samples) if points and source else picture(model, samples)
-        return "" if drawn is None else _section("Samples", "", _figure(drawn, "samples"))
+        return "" if drawn is None else section("Samples", "", figure(drawn, "samples"))
     side = max(model.event_shape_[1:])
     wide = 16 if side <= 16 else 10 if side <= 64 else 6
     told = "Drawn with seed 0, nothing chosen by hand."
@@ -124,14 +120,14 @@ def _samples(run: Run, model: DiffusionModel, source: Source | None) -> str:
         wanted = None
     count = len(wanted) if wanted is not None else 5 * wide
     samples = _drawn(model, count, condition=wanted, random_state=0)
-    return _section("Samples", told, _grid(model, samples, wide, "a grid of samples"))
+    return section("Samples", told, _grid(model, samples, wide, "a grid of samples"))
 
 
 def _film(model: DiffusionModel) -> str:
     if not isinstance(model.codec_, ImageCodec):
         if len(model.event_shape_) == 1 and model.event_shape_[0] <= 2:
             frames, times = film(model, 60)
-            return _section("From noise to data", "", _figure(plot.trajectories(frames, times, title=""), "paths"))
+            return section("From noise to data", "", figure(plot.trajectories(frames, times, title=""), "paths"))
         return ""
     frames, times = film(model, 5)
     chosen = np.unique(np.linspace(0, len(frames) - 1, 10).round().astype(int))
@@ -139,7 +135,7 @@ def _film(model: DiffusionModel) -> str:
     marks = "".join(f"<span>{times[i]:.2g}</span>" for i in chosen)
     told = f"Five samples on their way, {len(frames) - 1} steps; below, the time of the process, from noise to data."
     strip = _grid(model, across, len(chosen), "denoising, step by step")
-    return _section("From noise to data", told, f"{strip}<div class='marks'>{marks}</div>")
+    return section("From noise to data", told, f"{strip}<div class='marks'>{marks}</div>")
 
 
 def _progress(run: Run, events: list[dict[str, Any]]) -> str:
@@ -151,31 +147,21 @@ def _progress(run: Run, events: list[dict[str, Any]]) -> str:
         return ""
     files = [list(seen)[i] for i in sorted({round(x) for x in np.linspace(0, len(seen) - 1, 4)})]
     cells = "".join(
-        f"<figure><img src='{_uri((run.path / file).read_bytes())}' alt='samples at step {seen[file]}'>"
+        f"<figure><img src='{uri((run.path / file).read_bytes())}' alt='samples at step {seen[file]}'>"
         f"<figcaption>step {number(seen[file])}</figcaption></figure>"
         for file in files
     )
-    return _section("While it learnt", "The same noise, at later and later steps.", f"<div class='row'>{cells}</div>")
+    return section("While it learnt", "The same noise, at later and later steps.", f"<div class='row'>{cells}</div>")
 
 
 def _quality(metrics: dict[str, Any] | None) -> str:
     if metrics is None:
-        told = "Not measured: <code>caminito evaluate</code> does, and needs the data."
-        return _section("How good they are", told, "")
-    scores = metrics["scores"]
+        return unmeasured()
     told = (
         f"{metrics['n_samples']} samples against {metrics['n_held_out']} items the model never saw. Beside each figure "
         "is what real data get in the samples' place: no model should be expected to do better."
     )
-    drawn = plot.scores(
-        {name: (s["value"], s["floor"], s["meaning"], s["better"]) for name, s in scores.items()}, title=""
-    )
-    rows = [
-        (NAMES.get(name, name.replace("_", " ")), number(s["value"]), number(s["floor"]), s["meaning"].split(" (")[0])
-        for name, s in scores.items()
-    ]
-    table = _table(("measure", "samples", "real data", "what it says"), rows, numbers=(1, 2))
-    return _section("How good they are", told, _figure(drawn, "scores of samples and of real data") + table)
+    return quality(metrics, NAMES, told)
 
 
 def _copies(run: Run, model: DiffusionModel, source: Source | None, metrics: dict[str, Any] | None) -> str:
@@ -191,7 +177,7 @@ def _copies(run: Run, model: DiffusionModel, source: Source | None, metrics: dic
     if metrics["memorised"]:
         told += " <strong>The model repeats what it was shown.</strong>"
     if not isinstance(model.codec_, ImageCodec):
-        return _section("Are they copies?", told, "")
+        return section("Are they copies?", told, "")
     train, _ = run.split(source)
     count = min(metrics["n_samples"], _LOOKED_THROUGH)
     samples = _drawn(model, count, random_state=metrics["seed"], n_steps=metrics["steps"])
@@ -199,8 +185,8 @@ def _copies(run: Run, model: DiffusionModel, source: Source | None, metrics: dic
     closest = np.argsort(distance, kind="stable")[:8]
     ours, theirs, limits = drawable(samples), drawable(train[index]), limits_of(model)
     cells = "".join(
-        f"<figure>{_image(plot.tile(ours[i][None], gap=0, limits=limits), 'sample')}"
-        f"{_image(plot.tile(theirs[i][None], gap=0, limits=limits), 'training item')}"
+        f"<figure>{image(plot.tile(ours[i][None], gap=0, limits=limits), 'sample')}"
+        f"{image(plot.tile(theirs[i][None], gap=0, limits=limits), 'training item')}"
         f"<figcaption>{number(float(distance[i]))}</figcaption></figure>"
         for i in closest
     )
@@ -208,7 +194,7 @@ def _copies(run: Run, model: DiffusionModel, source: Source | None, metrics: dic
         f"<p class='quiet'>Of {count} samples the eight closest to a training item; below each, that item and the "
         "distance.</p>"
     )
-    return _section("Are they copies?", told, f"<div class='row pairs'>{cells}</div>{caption}")
+    return section("Are they copies?", told, f"<div class='row pairs'>{cells}</div>{caption}")
 
 
 def _exactly(count: int) -> str:
@@ -227,7 +213,7 @@ def _learning(events: list[dict[str, Any]]) -> str:
     curves = {"training": ([e["step"] for e in steps], [e["loss"] for e in steps])}
     if checks:
         curves["held-out, averaged weights"] = ([e["step"] for e in checks], [e["loss"] for e in checks])
-    body = _figure(plot.loss_curves(curves, title="Loss over training"), "loss over training")
+    body = figure(plot.loss_curves(curves, title="Loss over training"), "loss over training")
     if checks:
         levels = checks[-1]["logsnr"]
         same = [e for e in checks if len(e["logsnr"]) == len(levels)]
@@ -238,8 +224,8 @@ def _learning(events: list[dict[str, Any]]) -> str:
             labels=[f"step {e['step']}" for e in shown],
             title="Held-out loss at each noise level",
         )
-        body += _figure(drawn, "loss at each noise level")
-    return _section("Learning", _advice(checks), body)
+        body += figure(drawn, "loss at each noise level")
+    return section("Learning", _advice(checks), body)
 
 
 def _advice(checks: list[dict[str, Any]]) -> str:
@@ -259,12 +245,6 @@ def _advice(checks: list[dict[str, Any]]) -> str:
     return "The held-out loss has levelled off: longer training would change little."
 
 
-def _choices(model: DiffusionModel) -> str:
-    rows = [(name, str(choice.value), choice.why) for name, choice in model.choices_.items()]
-    told = "What was left open was chosen from the data."
-    return _section("Choices, and why", told, _table(("", "chosen", "because"), rows))
-
-
 def _data(run: Run) -> str:
     facts = run.facts
     low, high = facts["range"]
@@ -280,26 +260,7 @@ def _data(run: Run) -> str:
     if facts["bad"]:
         rows.append(("skipped", "; ".join(f"{each['file']}: {each['reason']}" for each in facts["bad"][:8])))
     rows += [("note", note) for note in facts["notes"]]
-    return _section("Data", "", _table(None, rows))
-
-
-def _time(run: Run, metrics: dict[str, Any] | None) -> str:
-    spent = run.status.get("spent") or {}
-    ordered = {name: spent[name] for name in ("training", "pictures", "saving") if name in spent}
-    ordered |= {} if metrics is None else dict(metrics["seconds"])
-    return _section("Time", "", _figure(plot.time_spent(ordered), "where the time went")) if ordered else ""
-
-
-def _config(run: Run) -> str:
-    text = (run.path / "config.yaml").read_text(encoding="utf-8").split("\n\n", 1)[-1]
-    commands = f"caminito train {run.facts['path'] if run.facts['kind'] == 'digits' else 'DATA'} --config config.yaml"
-    told = f"To do it again: <code>{escape(commands)}</code>"
-    return _section("Options", told, f"<pre>{escape(text)}</pre>")
-
-
-def _today() -> str:
-    now = time.localtime()
-    return f"{now.tm_mday} {time.strftime('%B %Y', now)}"
+    return section("Data", "", table(None, rows))
 
 
 # -- pieces -----------------------------------------------------------------------------------------------------------
@@ -310,33 +271,6 @@ def _drawn(model: DiffusionModel, count: int, **how: Any) -> np.ndarray:
         return np.asarray(model.sample(count, progress=progress, **how))
 
 
-def _section(title: str, told: str, body: str) -> str:
-    lead = f"<p>{told}</p>\n" if told else ""
-    return f"<section>\n<h2>{title}</h2>\n{lead}{body}\n</section>"
-
-
-def _table(head: tuple[str, ...] | None, rows: Sequence[tuple[str, ...]], numbers: tuple[int, ...] = ()) -> str:
-    def cells(row: tuple[str, ...], tag: str) -> str:
-        kinds = [" class='n'" if i in numbers else "" for i in range(len(row))]
-        return "".join(f"<{tag}{kind}>{escape(text)}</{tag}>" for text, kind in zip(row, kinds))
-
-    top = "" if head is None else f"<thead><tr>{cells(head, 'th')}</tr></thead>"
-    body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
-    return f"<table>{top}<tbody>{body}</tbody></table>"
-
-
-def _uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
-
-
-def _image(pixels: np.ndarray, alt: str) -> str:
-    return f"<img class='pixels' src='{_uri(plot.png_bytes(pixels))}' alt='{escape(alt)}'>"
-
-
-def _figure(drawn: Any, alt: str) -> str:
-    return f"<img class='chart' src='{_uri(plot.png_bytes(drawn))}' alt='{escape(alt)}'>"
-
-
 def _grid(model: DiffusionModel, images: np.ndarray, columns: int, alt: str) -> str:
     """Images in rows, with nothing between them: the page shows through."""
     images = drawable(images)
@@ -345,4 +279,4 @@ def _grid(model: DiffusionModel, images: np.ndarray, columns: int, alt: str) -> 
     between = plot.tile(np.zeros((*images.shape[:3], 1), np.uint8), columns=columns, scale=scale, gap=3)
     colour = np.repeat(picture_[..., None], 3, axis=2) if picture_.ndim == 2 else picture_[..., :3]
     there = picture_[..., 3] if picture_.shape[2:] == (4,) else np.full_like(between, 255)
-    return _image(np.dstack([colour, np.where(between == 255, 0, there).astype(np.uint8)]), alt)
+    return image(np.dstack([colour, np.where(between == 255, 0, there).astype(np.uint8)]), alt)

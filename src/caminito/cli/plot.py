@@ -11,7 +11,7 @@ import typer
 
 from caminito._errors import ConfigError
 from caminito.cli.console import out
-from caminito.cli.options import RunPath, at_least
+from caminito.cli.options import RunPath, at_least, network_of
 from caminito.cli.sample import note_unfinished
 
 if TYPE_CHECKING:
@@ -94,14 +94,14 @@ def plot(
     _check(kind, {"-n": count, "--class": class_, "--steps": steps, "--solver": solver, "--seed": seed}, out_)
     from caminito._files import write_atomic
     from caminito.cli.pictures import DRAWN, FILMED, Asked, items_of
-    from caminito.estimators.run import Run, load
+    from caminito.estimators.run import Run
     from caminito.plot import theme as paper
     from caminito.sampling import solver_named
 
     rule = None if solver is None else solver_named(solver)
     target = run / "plots" / f"{kind}.png" if out_ is None else out_
     with paper(theme):  # type: ignore[arg-type]  # another word is refused by name
-        model = load(run)
+        model = network_of(run, f"plot {kind}")
         items = items_of(model)
         _check_items(run, kind, items)
         if count is None:

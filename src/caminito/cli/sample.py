@@ -11,7 +11,7 @@ import typer
 
 from caminito._errors import ConfigError
 from caminito.cli.console import counted, duration, err, out
-from caminito.cli.options import RunPath, at_least
+from caminito.cli.options import RunPath, at_least, refuse_flags
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["labels_of", "note_unfinished", "sample"]
 
+_USUAL = 64
 _IN_A_PICTURE = 1024  # at most, unless a picture is asked for
 
 
 def sample(
     run: RunPath,
-    count: Annotated[int, typer.Option("-n", "--count", metavar="N", help="How many.")] = 64,
+    count: Annotated[
+        int | None,
+        typer.Option("-n", "--count", metavar="N", help="How many; 64 unless given, 1000 rows of a table."),
+    ] = None,
     class_: Annotated[
         str | None, typer.Option("--class", metavar="C", help="Only of this class; else as often as in training.")
     ] = None,
@@ -46,23 +50,53 @@ def sample(
     seed: Annotated[int, typer.Option("--seed", metavar="K", help="The same seed gives the same samples.")] = 0,
     out_: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE|DIR", help="FILE.png: a grid. FILE.npz or .npy: arrays. DIR: a PNG each."),
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FILE|DIR",
+            help="FILE.png: a grid. FILE.npz or .npy: arrays. DIR: a PNG each. Of a table: .csv, .parquet, .feather.",
+        ),
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", metavar="B", help="How many at once; only memory depends on it.")
     ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where",
+            metavar="WHAT",
+            help="Of a table, what is asked of columns: sex=F, age=30..40, colour=red|green, city=? for missing.",
+        ),
+    ] = None,
+    condition: Annotated[
+        Path | None,
+        typer.Option(
+            "--condition", metavar="TABLE", help="Of a table: a file whose blanks are free, a sample per row."
+        ),
+    ] = None,
 ) -> None:
-    """Draw new items from RUN."""
+    """Draw new items, or rows of a table, from RUN."""
     at_least(1, n=count, steps=steps, batch_size=batch_size)
     at_least(0, seed=seed)
-    if out_ is not None and out_.suffix.lower() not in ("", ".png", ".npz", ".npy"):
-        raise ConfigError(f"--out: expected a folder or a file .png, .npz or .npy, got {out_.name!r}.")
+    from caminito.estimators import DiffusionModel
     from caminito.estimators.picture import recipe
     from caminito.estimators.run import load
     from caminito.sampling import solver_named
 
     rule = None if solver is None else solver_named(solver)
     model = load(run)
+    of_networks = {"--class": class_, "--steps": steps, "--solver": solver, "--in-range": in_range}
+    if not isinstance(model, DiffusionModel):
+        from caminito.cli.table_sample import sample_rows
+
+        refuse_flags(of_networks | {"--average": average}, "the run of a table")
+        asked: dict[str, Any] = {"where": where, "condition": condition, "batch_size": batch_size}
+        sample_rows(run, model, count=count, seed=seed, out_=out_, **asked)
+        return
+    refuse_flags({"--where": where, "--condition": condition}, "a run of images or arrays")
+    if out_ is not None and out_.suffix.lower() not in ("", ".png", ".npz", ".npy"):
+        raise ConfigError(f"--out: expected a folder or a file .png, .npz or .npy, got {out_.name!r}.")
+    count = _USUAL if count is None else count
     if average is not None:
         model = model.reaverage(average)
     note_unfinished(run, model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,13 +23,31 @@ from caminito.cli.options import (
     Steps,
     config_of,
     opened,
+    refuse_flags,
     source_of_run,
     understood,
 )
+from caminito.cli.tables import (
+    Delimiter,
+    Encoding,
+    Missing,
+    Mode,
+    PrivacyK,
+    TableFlags,
+    Target,
+    Types,
+    opened_table,
+    rows_of_table,
+    table_config,
+    table_of_run,
+)
 
 if TYPE_CHECKING:
-    from caminito.data import Source
+    from caminito.data import Source, TableSource
+    from caminito.estimators.folder import RunFolder
+    from caminito.estimators.model import Description
     from caminito.estimators.run import Run
+    from caminito.estimators.table_run import TableRun
     from caminito.training import Progress
 
 __all__ = ["train"]
@@ -48,6 +66,13 @@ def train(
     resize: Resize = None,
     max_pixels: MaxPixels = None,
     classes: Classes = True,
+    target: Target = None,
+    mode: Mode = None,
+    types: Types = None,
+    privacy_k: PrivacyK = None,
+    missing: Missing = None,
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped, exactly.")
     ] = None,
@@ -56,19 +81,17 @@ def train(
 
     Ctrl-C stops it and keeps everything; --resume RUN goes on from there, exactly.
     """
+    of_tables = TableFlags(target, mode, types, privacy_k, missing, delimiter, encoding)
+    of_networks = {
+        "--minutes": minutes,
+        "--steps": steps,
+        "--resize": resize,
+        "--max-pixels": max_pixels,
+        "--no-classes": None if classes else True,
+    }
     if resume is not None:
-        given: dict[str, Any] = {
-            "--out": out_,
-            "--minutes": minutes,
-            "--steps": steps,
-            "--config": config,
-            "--set": set_ or None,
-            "--seed": seed,
-            "--resize": resize,
-            "--max-pixels": max_pixels,
-            "--no-classes": None if classes else True,
-        }
-        if named := [name for name, value in given.items() if value is not None]:
+        given = {"--out": out_, **of_networks, "--config": config, "--set": set_ or None, "--seed": seed}
+        if named := [name for name, value in (given | of_tables.given()).items() if value is not None]:
             raise ConfigError(
                 f"--resume goes on with a run as it was started and takes no other options, got {', '.join(named)}. "
                 "Leave them out, or start a new run."
@@ -76,25 +99,40 @@ def train(
         _go_on(resume, data)
         return
     if data is None:
-        raise ConfigError("train: expected DATA, got nothing. Give a folder of images, a file, or the word digits.")
-    options = config_of(config, set_, minutes=minutes, steps=steps, seed=seed)
+        raise ConfigError(
+            "train: expected DATA, got nothing. Give a folder of images, a file, a table, or the word digits."
+        )
     if out_ is not None and out_.exists() and (not out_.is_dir() or any(out_.iterdir())):
-        from caminito.estimators.run import refuse_occupied
+        from caminito.estimators.folder import refuse_occupied
 
         refuse_occupied(out_)
+    from caminito.data import is_table
+
+    if is_table(data):
+        from caminito.estimators.table_run import TableRun
+
+        refuse_flags(of_networks, "a table")
+        asked = table_config(config, set_, of_tables, seed=seed)
+        table, taken = opened_table(data, asked, of_tables)
+        _fit(TableRun.create(out_ or _place(data), asked, table, taken), table, resume=False)
+        return
+    refuse_flags(of_tables.given(), "images and arrays")
+    options = config_of(config, set_, minutes=minutes, steps=steps, seed=seed)
     source, reading = opened(data, resize=resize, max_pixels=max_pixels, classes=classes)
     from caminito.estimators.run import Run
 
-    run = Run.create(out_ or _place(data), options, source, reading)
-    _train(run, source, resume=False)
+    _train(Run.create(out_ or _place(data), options, source, reading), source, resume=False)
 
 
 def _go_on(path: Path, data: str | None) -> None:
-    from caminito.estimators.run import Run
+    from caminito.estimators.run import Run, open_run
 
-    run = Run.open(path)
+    run = open_run(path)
     run.check_resumable()
-    _train(run, source_of_run(run, data), resume=True)
+    if isinstance(run, Run):
+        _train(run, source_of_run(run, data), resume=True)
+    else:
+        _fit(run, table_of_run(run, data), resume=True)
 
 
 def _place(data: str) -> Path:
@@ -107,9 +145,26 @@ def _place(data: str) -> Path:
     return path
 
 
+def _fit(run: TableRun, source: TableSource, *, resume: bool) -> None:
+    """Fit trees to a table: seconds, or minutes where it is large."""
+    _begun(run, rows_of_table(source, run.reading), resume)
+    try:
+        with out.status("  fitting trees"):
+            model = run.train(source, resume=resume)
+    except KeyboardInterrupt:
+        err.print(f"\nInterrupted. Go on with: {run.resume_command}", soft_wrap=True)
+        raise typer.Exit(130) from None
+    _described(model.describe())
+    train, held = run.split(source)
+    section("Done")
+    line("trained", f"on {number(len(train))} rows in {duration(run.status['elapsed'])}")
+    line("held out", f"{number(len(held))} rows, to judge by" if len(held) else "nothing: there are too few rows")
+    line("model", str(run.path / "model"))
+    _next(run, f"caminito sample {run.path} -n 1000", f"caminito impute {run.path} DATA")
+
+
 def _train(run: Run, source: Source, *, resume: bool) -> None:
-    section(f"Going on with {run.path}" if resume else f"Training {run.path}")
-    out.print(facts_table(understood(source, run.reading)))
+    _begun(run, understood(source, run.reading), resume)
     progress: Progress | None = None
     with Stop() as stop, closing(run.train(source, resume=resume)) as steps, bar(*_FIELDS) as view:
         task = view.add_task("  starting", total=1.0, step="", loss="", held="", speed="", left=None)
@@ -153,8 +208,7 @@ _FIELDS = ("{task.fields[step]}", "{task.fields[loss]}", "{task.fields[held]}", 
 def _chosen(run: Run) -> None:
     if run.model is None:
         return
-    section("Chosen from the data")
-    out.print(facts_table([(name, str(c.value), c.why) for name, c in run.model.describe().items()]))
+    _described(run.model.describe())
     out.print()
     out.print("  Ctrl-C stops and keeps everything; the run can go on later.", style="dim")
     out.print()
@@ -179,8 +233,21 @@ def _finished(run: Run, progress: Progress | None) -> None:
     line("model", str(run.path / "model"))
     if (run.path / "samples" / "final.png").is_file():
         line("samples", str(run.path / "samples" / "final.png"))
+    _next(run, f"caminito sample {run.path} -n 100")
+
+
+def _begun(run: RunFolder, facts: list[tuple[str, str, str]], resume: bool) -> None:
+    section(f"Going on with {run.path}" if resume else f"Training {run.path}")
+    out.print(facts_table(facts))
+
+
+def _described(choices: Description) -> None:
+    section("Chosen from the data")
+    out.print(facts_table([(name, str(choice.value), choice.why) for name, choice in choices.items()]))
+
+
+def _next(run: RunFolder, *commands: str) -> None:
     section("Next")
-    out.print(f"  caminito sample {run.path} -n 100", soft_wrap=True)
-    out.print(f"  caminito evaluate {run.path}", soft_wrap=True)
-    out.print(f"  caminito report {run.path}", soft_wrap=True)
+    for command in (*commands, f"caminito evaluate {run.path}", f"caminito report {run.path}"):
+        out.print(f"  {command}", soft_wrap=True)
     out.print()

@@ -3,9 +3,10 @@
 Source   what a path holds: items, labels, captions, bad files, facts
 Codec    array <-> tensor, explicit and invertible
 TableCodec   table of any columns <-> float64 matrix, exactly; read_table and write_table for files
+TableSource   what a file holds that is a table: rows, columns, facts
 """
 
-from caminito.data._table_file import NA_VALUES, read_table, write_table
+from caminito.data._table_file import NA_VALUES, is_table, read_table, write_table
 from caminito.data.array import ArrayCodec
 from caminito.data.codec import Codec, codec_from_dict
 from caminito.data.datasets import TOYS, checkerboard, eight_gaussians, load_digits, spiral, swiss_roll
@@ -13,6 +14,7 @@ from caminito.data.image import ImageCodec
 from caminito.data.source import MAX_PIXELS, Source, describe_source, open_source
 from caminito.data.split import holdout
 from caminito.data.table import Column, TableCodec
+from caminito.data.table_source import TableSource, open_table
 
 __all__ = [
     "MAX_PIXELS",
@@ -24,13 +26,16 @@ __all__ = [
     "ImageCodec",
     "Source",
     "TableCodec",
+    "TableSource",
     "checkerboard",
     "codec_from_dict",
     "describe_source",
     "eight_gaussians",
     "holdout",
+    "is_table",
     "load_digits",
     "open_source",
+    "open_table",
     "read_table",
     "spiral",
     "swiss_roll",

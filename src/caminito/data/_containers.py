@@ -100,7 +100,7 @@ def open_table(X: Any) -> Opened:
             )
         names, titles = _names(frame.columns), frame.columns
         return Opened(container, names, True, len(frame), lambda i: _narwhals_cells(names[i], frame[titles[i]]))
-    if isinstance(X, dict):
+    if isinstance(X, dict) and not sparse.issparse(X):
         raise DataError("X: expected a table, got a dict. Pass pandas.DataFrame(X).")
     return _open_array(X)
 

@@ -27,7 +27,7 @@ from caminito._files import write_atomic
 if TYPE_CHECKING:
     from caminito.data._containers import Opened
 
-__all__ = ["NA_VALUES", "read_table", "write_table"]
+__all__ = ["NA_VALUES", "is_table", "read_table", "write_table"]
 
 NA_VALUES = ("", "?", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "<NA>", "NaT")
 """Cells of a text file that are read as missing unless told otherwise."""
@@ -139,20 +139,32 @@ def write_table(frame: Any, path: str | Path) -> Path:
     return path
 
 
-def _checked_path(path: str | Path) -> tuple[Path, str]:
-    if re.match(r"[a-zA-Z][\w+.-]+://", str(path)):
-        raise DataError(f"{path}: expected a local file, got an address. Download it first; nothing is fetched.")
+def is_table(path: str | Path) -> bool:
+    """Whether a path has a suffix of a file that `read_table` reads, and is no folder; it need not exist."""
     path = Path(path)
+    return _kind_of(path) is not None and not path.is_dir()
+
+
+def _kind_of(path: Path) -> str | None:
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
     kinds = dict.fromkeys(_TEXT, "text")
     if path.suffix.lower() != ".gz":
         kinds |= dict.fromkeys(_PARQUET, "parquet") | dict.fromkeys(_FEATHER, "feather")
-    if suffix not in kinds:
+    return kinds.get(suffix)
+
+
+def _checked_path(path: str | Path) -> tuple[Path, str]:
+    if re.match(r"[a-zA-Z][\w+.-]+://", str(path)):
+        raise DataError(f"{path}: expected a local file, got an address. Download it first; nothing is fetched.")
+    path = Path(path)
+    kind = _kind_of(path)
+    if kind is None:
+        suffix = Path(path.name.lower().removesuffix(".gz")).suffix
         raise DataError(
             f"{path}: expected a table in one of {', '.join((*_TEXT, '.csv.gz', *_PARQUET, *_FEATHER))}, got suffix "
             f"{suffix!r}. Save it as one of these (a spreadsheet: export it as .csv)."
         )
-    return path, kinds[suffix]
+    return path, kind
 
 
 def _need_pyarrow(doing: str) -> None:

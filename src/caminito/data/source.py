@@ -30,6 +30,7 @@ from caminito.data._check import as_array, check_learnable, row_chunks
 from caminito.data._contents import Contents, class_numbers
 from caminito.data._folder import IMAGE_SUFFIXES, Color, read_folder
 from caminito.data._resize import fit_array, target_size
+from caminito.data._table_file import is_table
 from caminito.data.datasets import load_digits
 
 __all__ = ["MAX_PIXELS", "Source", "describe_source", "open_source"]
@@ -38,6 +39,7 @@ MAX_PIXELS = 64_000_000
 """Pixels of the largest image file that `open_source` decodes unless told otherwise."""
 
 _READS = "the word digits, a folder of images, .npy, .npz, or IDX files (.gz too)"
+_TABLES = "tables are .csv, .tsv, .txt (.gz too), .parquet and .feather"
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +169,9 @@ def _read(
         raise DataError(f"{path}: expected {_READS}, got a single image. Give the folder it lies in.")
     if is_idx(path):
         return read_idx(path, max_bytes)
-    raise DataError(f"{path}: expected {_READS}, got a file of unknown kind {suffix or path.name!r}.")
+    if is_table(path):
+        raise DataError(f"{path}: expected {_READS}, got a table. Read it with `read_table` and fit a TableDiffusion.")
+    raise DataError(f"{path}: expected {_READS}, got a file of unknown kind {suffix or path.name!r}; {_TABLES}.")
 
 
 def _describe(name: str, items: NDArray[Any], contents: Contents) -> Source:

@@ -62,16 +62,24 @@ class RevealChain:
         given : int32 array, shape (B, p), optional
             Codes of the columns without a tree.
         allowed : mapping of a column to a bool array, shape (rows,), optional
-            Donors that may be drawn.
+            Donors that may be drawn. A jump to such a column looks ahead: its donors meet what is asked of it and of
+            all that are still to come, so that none of those finds itself without. The weight is that of the first.
         """
         rows, columns = u.shape
         codes = np.zeros((rows, columns), dtype=np.int32) if given is None else given.copy()
         source = np.full((rows, columns), -1, dtype=np.int32)
         log_share = np.zeros(rows)
-        for column in self.order:
-            if column in self.trees:
-                tree = self.trees[column]
-                drawn = tree.donors(tree.leaf(codes), u[:, column], None if allowed is None else allowed.get(column))
-                codes[:, column], source[:, column] = self.codes[drawn.rows, column], drawn.rows
+        jumps = [column for column in self.order if column in self.trees]
+        ahead = _ahead([column for column in jumps if column in (allowed or {})], allowed or {})
+        for column in jumps:
+            tree = self.trees[column]
+            drawn = tree.donors(tree.leaf(codes), u[:, column], ahead.get(column))
+            codes[:, column], source[:, column] = self.codes[drawn.rows, column], drawn.rows
+            if column == next(iter(ahead), None):
                 log_share += np.log(drawn.share)
         return Revealed(codes, source, log_share)
+
+
+def _ahead(columns: Sequence[int], allowed: Mapping[int, NDArray[np.bool_]]) -> dict[int, NDArray[np.bool_]]:
+    """For each of the columns, in their order: donors that meet what is asked of it and of all after it."""
+    return {column: np.logical_and.reduce([allowed[each] for each in columns[k:]]) for k, column in enumerate(columns)}

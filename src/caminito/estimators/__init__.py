@@ -5,6 +5,7 @@ from caminito.estimators.image import ImageDiffusion
 from caminito.estimators.model import Description, DiffusionModel
 from caminito.estimators.schema import ModelConfig, parse_config, updated
 from caminito.estimators.store import load_model, save_model
+from caminito.estimators.table import TableDiffusion
 
 __all__ = [
     "CalibratedGrid",
@@ -12,6 +13,7 @@ __all__ = [
     "DiffusionModel",
     "ImageDiffusion",
     "ModelConfig",
+    "TableDiffusion",
     "load_model",
     "parse_config",
     "save_model",

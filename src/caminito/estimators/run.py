@@ -7,6 +7,8 @@
     snapshots/      to average the weights anew         metrics.json   what `evaluate` measured
     card.md         all of it in words
 
+That of a table has no checkpoints, snapshots and pictures.
+
 Files appear whole or not at all. A run that was stopped, by Ctrl-C, `kill -9` or a full disk, goes on from its last
 checkpoint and ends with the weights it would have had. Nothing in it depends on where it lies: it can be moved or
 copied, and only `data.json` remembers where the data were.
@@ -17,25 +19,21 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import platform
-import shlex
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import yaml
 
 import caminito
 from caminito import plot
 from caminito._errors import CaminitoError, RunError
-from caminito._files import read_json, write_atomic, write_json
+from caminito._files import read_json, write_atomic
 from caminito._random import seed_from
 from caminito.data import Source, describe_source, holdout
 from caminito.estimators.card import card
-from caminito.estimators.events import EventLog
+from caminito.estimators.folder import RunFolder, altered, kind_of_run, refuse_occupied, stored, written
 from caminito.estimators.model import DiffusionModel
 from caminito.estimators.picture import preview, recipe
 from caminito.estimators.reading import Reading
@@ -43,16 +41,19 @@ from caminito.estimators.schema import ModelConfig, parse_config, parse_training
 from caminito.estimators.store import load_model, save_model
 from caminito.training import Progress, save_checkpoint
 
-__all__ = ["Run", "config_text", "environment", "load", "refuse_occupied"]
+if TYPE_CHECKING:
+    from caminito.estimators.table import TableDiffusion
+    from caminito.estimators.table_run import TableRun
+
+__all__ = ["Run", "load", "open_run"]
 
 _TELL = 1.0  # seconds between lines of the log
 _FIRST_PICTURE = 1 / 64  # share of the budget at the first picture; each next one at twice that
 _PICTURE_SHARE = 0.03  # of the time so far that the next picture may cost
-_SILENCE = 600.0  # seconds after which a process that claims to be training is taken for dead
 
 
-class Run:
-    """One run directory.
+class Run(RunFolder):
+    """A run directory of a network: images, arrays, rows of numbers.
 
     Use `Run.create` for a new one and `Run.open` for one that exists.
 
@@ -70,8 +71,8 @@ class Run:
     """
 
     def __init__(self, path: Path, config: ModelConfig, facts: dict[str, Any], reading: Reading) -> None:
-        self.path, self.config, self.facts, self.reading = path, config, facts, reading
-        self.events = EventLog(path / "events.jsonl")
+        super().__init__(path, facts)
+        self.config, self.reading = config, reading
         self.model: DiffusionModel | None = None
 
     # -- making and finding -------------------------------------------------------------------------------------------
@@ -98,9 +99,7 @@ class Run:
         facts = describe_source(source) | {"reading": reading.to_dict()}
         if source.kind != "digits":
             facts["path"] = str(Path(where).expanduser().resolve())
-        write_json(path / "data.json", facts)
-        write_json(path / "env.json", environment())
-        write_atomic(path / "config.yaml", config_text(config).encode())
+        written(path, config, facts)
         run = cls(path, config, facts, reading)
         run._tell(state="created", step=0, fraction=0.0, started=time.time())
         return run
@@ -115,34 +114,13 @@ class Run:
             If there is none, with the runs that are near.
         """
         path = Path(path)
-        if not (path / "config.yaml").is_file() or not (path / "data.json").is_file():
-            raise RunError(_not_a_run(path))
-        facts = read_json(path / "data.json")
+        options, facts = stored(path)
+        if facts.get("kind") == "table":
+            raise RunError(f"{path}: expected the run of a network, this one is of a table. Open it with `open_run`.")
         try:
-            options = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
             return cls(path, parse_config(options), facts, Reading.from_dict(facts["reading"]))
-        except (yaml.YAMLError, TypeError, KeyError, UnicodeDecodeError) as error:
-            raise RunError(
-                f"{path}: config.yaml or data.json was altered ({error}). Restore it from a copy."
-            ) from error
-
-    @property
-    def name(self) -> str:
-        """Name of the directory."""
-        return self.path.resolve().name
-
-    @property
-    def status(self) -> dict[str, Any]:
-        """What status.json says; a run whose process is gone is "killed", whatever it says."""
-        status: dict[str, Any] = read_json(self.path / "status.json")
-        if status["state"] == "running" and not _alive(status):
-            status["state"] = "killed"
-        return status
-
-    @property
-    def resume_command(self) -> str:
-        """What to type so that training goes on."""
-        return f"caminito train --resume {shlex.quote(str(self.path))}"
+        except (TypeError, KeyError) as error:
+            raise altered(path, error) from error
 
     @property
     def has_checkpoint(self) -> bool:
@@ -159,13 +137,10 @@ class Run:
         RunError
             If the fingerprints differ.
         """
-        if source.fingerprint != self.facts["fingerprint"]:
-            raise RunError(
-                f"{source.facts['path']} does not hold the data this run was started with: {self.facts['count']} items "
-                f"of shape {_by(self.facts['item_shape'])} with fingerprint {self.facts['fingerprint'][:12]} then, "
-                f"{source.facts['count']} of {_by(source.facts['item_shape'])} with {source.fingerprint[:12]} now. "
-                "Give the path of the same data, or start a new run with these."
-            )
+        then, now = (
+            f"{facts['count']} items of shape {_by(facts['item_shape'])}" for facts in (self.facts, source.facts)
+        )
+        self._refuse_other(source.facts, then, now)
 
     def rows(self, source: Source) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the items trained on, and of those held out: the same in every sitting."""
@@ -239,35 +214,6 @@ class Run:
             raise
         finally:
             steps.close()  # type: ignore[attr-defined]
-
-    def check_resumable(self) -> None:
-        """Refuse to go on with a run that is finished, or that another process is training.
-
-        Raises
-        ------
-        RunError
-        """
-        status = self.status
-        if status["state"] == "finished":
-            raise RunError(
-                f"{self.path} is finished ({status['step']} steps): there is nothing left to train. "
-                "Start another run for a longer training."
-            )
-        if status["state"] == "running":
-            raise RunError(
-                f"{self.path} is being trained by process {status.get('pid')} (it wrote "
-                f"{time.time() - status['updated']:.0f} s ago). Stop that one first."
-            )
-
-    def _claim(self, resume: bool) -> None:
-        self.check_resumable()
-        if not resume and self.status["state"] != "created":
-            refuse_occupied(self.path)
-
-    def _tell(self, **facts: Any) -> None:
-        path = self.path / "status.json"
-        before = read_json(path) if path.is_file() else {}
-        write_json(path, before | facts | {"updated": time.time()})
 
     def _where(self) -> str:
         if not self.has_checkpoint:
@@ -392,7 +338,21 @@ class _Recorder:
         return total
 
 
-def load(path: str | Path) -> DiffusionModel:
+def open_run(path: str | Path) -> Run | TableRun:
+    """The run at `path`, of whichever kind it is.
+
+    Raises
+    ------
+    RunError
+        If there is none, with the runs that are near.
+    """
+    from caminito.estimators.table_run import TableRun
+
+    path = Path(path)
+    return TableRun.open(path) if kind_of_run(path) == "table" else Run.open(path)
+
+
+def load(path: str | Path) -> DiffusionModel | TableDiffusion:
     """The fitted estimator of a run or model directory, ready to sample; nothing else is needed, not even the data.
 
     Of a run that is still going, or was stopped, it has the averaged weights that were saved last.
@@ -409,97 +369,24 @@ def load(path: str | Path) -> DiffusionModel:
     """
     path = Path(path)
     if (path / "manifest.json").is_file():
-        return load_model(path)
+        return _stored_model(path)
     if (path / "model" / "manifest.json").is_file():
-        model = load_model(path / "model")
-        model._snapshots = (path / "snapshots").absolute()
+        model = _stored_model(path / "model")
+        if isinstance(model, DiffusionModel):
+            model._snapshots = (path / "snapshots").absolute()
         return model
-    run = Run.open(path)
-    raise RunError(
-        f"{path} holds no model yet: it is {run.status['state']} at step {run.status['step']}. "
-        f"Train it with: {run.resume_command}"
-    )
+    run = open_run(path)
+    raise RunError(f"{path} holds no model yet: it is {run.standing}. Train it with: {run.resume_command}")
 
 
-def environment(device: str = "auto") -> dict[str, Any]:
-    """Versions and machine, as env.json holds them; no names, no paths."""
-    from importlib import metadata
+def _stored_model(path: Path) -> DiffusionModel | TableDiffusion:
+    facts = read_json(path / "manifest.json")
+    if not isinstance(facts, dict) or facts.get("estimator") != "TableDiffusion":
+        return load_model(path)
+    from caminito.estimators.table import TableDiffusion
 
-    names = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "pillow", "safetensors", "pydantic", "typer", "rich")
-    versions = {}
-    for name in names:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    return {
-        "caminito": caminito.__version__,
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "packages": versions,
-    }
-
-
-def config_text(config: ModelConfig) -> str:
-    """The options as YAML, each with what it means."""
-    lines = ["# What this model was asked to be. Use it again with: caminito train DATA --config FILE", ""]
-    for name, field in type(config).model_fields.items():
-        value = yaml.safe_dump({name: getattr(config, name)}, sort_keys=False, default_flow_style=False).rstrip()
-        if "\n" in value:
-            lines += [f"# {field.description}", value]
-        else:
-            lines.append(f"{value:<34}# {field.description}")
-    return "\n".join(lines) + "\n"
+    return TableDiffusion.load(path)
 
 
 def _by(shape: list[int]) -> str:
     return "x".join(map(str, shape)) or "one number"
-
-
-def _alive(status: Mapping[str, Any]) -> bool:
-    """Whether the process that wrote a status still exists, as far as can be told."""
-    pid = status.get("pid")
-    if time.time() - status.get("updated", 0.0) > _SILENCE or not isinstance(pid, int):
-        return False
-    if os.name == "nt":  # there a signal 0 would end the process
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return pid != os.getpid()
-
-
-def refuse_occupied(path: Path) -> NoReturn:
-    """Say what is at `path` and that nothing is overwritten.
-
-    Raises
-    ------
-    RunError
-        Always.
-    """
-    advice = "Nothing is overwritten: choose another place with --out"
-    try:
-        run = Run.open(path)
-        state = run.status
-    except CaminitoError:
-        raise RunError(f"{path} exists already and is not an empty folder. {advice}.") from None
-    more = "" if state["state"] == "finished" else f", or go on with: {run.resume_command}"
-    raise RunError(f"{path} holds a run already ({state['state']} at step {state['step']}). {advice}{more}.")
-
-
-def _not_a_run(path: Path) -> str:
-    if not path.exists():
-        found = "there is nothing at this path"
-    elif path.is_file():
-        found = "this is a file"
-    else:
-        found = "this folder has no config.yaml and data.json"
-    near = path if path.is_dir() else path.parent
-    places = [near, Path("runs")]
-    runs = sorted({str(c.parent) for place in places if place.is_dir() for c in place.glob("*/config.yaml")})
-    advice = f"Runs near by: {', '.join(runs[:5])}." if runs else "Make one with: caminito train DATA."
-    return f"{path}: expected a run directory, but {found}. {advice}"

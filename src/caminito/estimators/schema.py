@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from caminito._errors import ConfigError
 from caminito.training.config import TrainingConfig
 
-__all__ = ["ModelConfig", "parse_config", "parse_training", "updated"]
+__all__ = ["ModelConfig", "TableConfig", "parse_config", "parse_table_config", "parse_training", "updated"]
 
 
 class ModelConfig(BaseModel):
@@ -41,6 +41,36 @@ class ModelConfig(BaseModel):
     validation_fraction: float = Field(default=0.1, ge=0, lt=1, description="share of the data held out")
     random_state: int | None = Field(default=0, description="seed of everything random")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps")
+
+
+class TableConfig(BaseModel):
+    """Everything a person may choose where the data are a table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: Literal["auto", "reveal", "denoise"] = Field(
+        default="auto", description="family of jumps; auto: what does better on rows kept aside"
+    )
+    min_rows: Literal["auto"] | int = Field(default="auto", description="different rows in a leaf of reveal")
+    start: Literal["auto"] | float = Field(default="auto", description="noise that rows begin with, in denoise")
+    jitter: Literal["auto"] | float = Field(default="auto", description="noise added at the end, in denoise")
+    copies: Literal["auto", "allow"] = Field(
+        default="auto", description="samples that repeat a training row: as many as rows kept aside do, or any"
+    )
+    privacy_k: int = Field(default=1, ge=1, description="every leaf has at least so many different rows")
+    missing: Literal["model", "fill"] = Field(
+        default="model", description="missing values are data, or are to be filled"
+    )
+    types: dict[str, str] = Field(default_factory=dict, description="what columns are, e.g. {zip: category}")
+    validation_fraction: float = Field(default=0.1, ge=0, lt=1, description="share of the rows held out")
+    random_state: int | None = Field(default=0, description="seed of everything random")
+    n_jobs: int | None = Field(default=None, description="threads that fit forests")
+
+
+def parse_table_config(options: Mapping[str, Any]) -> TableConfig:
+    """Validated options; errors as in `parse_config`."""
+    config: TableConfig = _parse(TableConfig, options)
+    return config
 
 
 def parse_config(options: Mapping[str, Any]) -> ModelConfig:

@@ -19,6 +19,8 @@ from caminito.denoiser.leaves import Codes, LeafTree, columns_seen
 __all__ = ["fit_leaves"]
 
 _CLASSES = 64  # of a target that its categories are put on a line by; the rarer ones count as one
+_MANY = 500  # categories from which a target is said by what they go with
+_AXES = 4
 
 
 def fit_leaves(
@@ -30,6 +32,7 @@ def fit_leaves(
     ordered: Sequence[bool],
     min_rows: int = 5,
     weights: NDArray[np.float64] | None = None,
+    features: float = 1.0,
     seed: int = 0,
 ) -> LeafTree:
     """The tree that says column `target` from `columns`.
@@ -48,6 +51,8 @@ def fit_leaves(
         In a leaf.
     weights : array, shape (rows,), optional
         How often each row was seen.
+    features : float in (0, 1]
+        Share of the columns, drawn anew at each node, among which the best split is looked for.
     seed : int
         Decides between splits that are equally good.
     """
@@ -60,9 +65,11 @@ def fit_leaves(
         if not ordered[column]
     }
     seen = columns_seen(codes, columns, ranks)
-    how = {"min_samples_leaf": min_rows, "random_state": seed}
+    how = {"min_samples_leaf": min_rows, "max_features": features, "random_state": seed}
     if ordered[target]:
         tree = DecisionTreeRegressor(**how).fit(seen, _said(said, numbers), sample_weight=weights)
+    elif said.max() >= _MANY:
+        tree = DecisionTreeRegressor(**how).fit(seen, _likeness(said, seen, weights), sample_weight=weights)
     else:
         tree = DecisionTreeClassifier(**how).fit(seen, said, sample_weight=weights)
     grown = tree.tree_
@@ -96,6 +103,18 @@ def _said(codes: Codes, numbers: NDArray[np.float64] | None) -> NDArray[np.float
     spread = float(known.std()) if len(known) else 0.0
     filled = np.where(missing, known.mean() if len(known) else 0.0, values)
     return np.stack([filled / spread if spread > 0 else filled, 2.0 * missing], axis=1)
+
+
+def _likeness(codes: Codes, seen: NDArray[np.float32], weights: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """A target of very many categories as a few numbers: what each goes with on average, on its principal axes."""
+    mass = np.ones(len(codes)) if weights is None else weights
+    scaled = seen - np.average(seen, axis=0, weights=mass)
+    scaled /= np.maximum(np.sqrt(np.average(scaled**2, axis=0, weights=mass)), 1e-12)
+    at = codes % (int(codes.max()) + 2)  # -1, missing, is the last
+    often = np.maximum(np.bincount(at, mass), 1e-9)
+    means = np.stack([np.bincount(at, mass * column) / often for column in scaled.T], axis=1)
+    _, axes = np.linalg.eigh(means.T @ (means * often[:, None]))
+    return np.asarray(means @ axes[:, ::-1][:, :_AXES])[at]
 
 
 def _ranks(

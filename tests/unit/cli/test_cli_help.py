@@ -11,12 +11,13 @@ from typer.testing import CliRunner
 import caminito
 from caminito.cli.app import app
 
-COMMANDS = ("inspect", "train", "sample", "calibrate", "evaluate", "plot", "report", "doctor")
+COMMANDS = ("inspect", "train", "sample", "impute", "calibrate", "evaluate", "plot", "report", "doctor")
 HEAVY = ("torch", "numpy", "pandas", "matplotlib", "sklearn", "yaml")
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["plot", "--help"], ["report", "--help"], ["--version"]]
+    "arguments",
+    [["--help"], ["train", "--help"], ["impute", "--help"], ["plot", "--help"], ["report", "--help"], ["--version"]],
 )
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     program = (

@@ -21,8 +21,9 @@ from caminito._errors import ConfigError, NonFiniteError, RunError, StorageError
 from caminito.data import MAX_PIXELS, Source, open_source
 from caminito.estimators import ModelConfig, parse_config
 from caminito.estimators.events import EventLog
+from caminito.estimators.folder import config_text
 from caminito.estimators.reading import Reading
-from caminito.estimators.run import Run, config_text, load
+from caminito.estimators.run import Run, load
 from caminito.plot import read_recipe
 
 TINY = {

@@ -1,0 +1,176 @@
+"""What stands in the holes of a table: donors from the full conditionals of its columns, in a chain.
+
+Each column has a few trees that say it from all others, each grown on its own draw of the weights of the rows (the
+Bayesian bootstrap); a hole takes its value from a donor of the leaf of one of them. Donors are rows whose value was
+observed. What other columns lack is filled first by trees that were shown rows with holes, then drawn again in sweeps,
+given all else.
+Source: van Buuren and Groothuis-Oudshoorn 2011 (chained equations); Burgette and Reiter 2010 (trees in them);
+Rubin 1981 (the Bayesian bootstrap).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caminito._random import Stream, uniform
+from caminito.denoiser import Codes, LeafTree
+from caminito.estimators.coded import CodedTable
+from caminito.training import fit_leaves
+
+__all__ = ["Imputer"]
+
+Floats = NDArray[np.float64]
+
+_STEP = 1000  # of its draws, apart from those of samples
+_ROWS, _SHARE = 5000, 8  # that a tree is grown on, at most: so many, or an eighth of them
+_FEATURES = 12  # columns that a split is looked for among, at most
+
+
+@dataclass(frozen=True)
+class _Grown:
+    """A tree and the rows of the table that it was grown on."""
+
+    tree: LeafTree
+    rows: NDArray[np.intp]
+
+
+class Imputer:
+    """Full conditionals of the columns of a table, grown when they are asked for.
+
+    Parameters
+    ----------
+    table : CodedTable
+    among : sequence of int
+        Columns that are known, or to be filled.
+    min_rows : int
+        Different rows in a leaf.
+    trees, sweeps : int
+        Trees of a column, and how often each hole is drawn again.
+    seed : int
+        Of the trees.
+    """
+
+    def __init__(
+        self,
+        table: CodedTable,
+        among: Sequence[int],
+        *,
+        min_rows: int = 3,
+        trees: int = 4,
+        sweeps: int = 2,
+        seed: int = 0,
+    ) -> None:
+        self.table, self.among = table, list(among)
+        self.min_rows, self.trees, self.sweeps, self.seed = min_rows, trees, sweeps, seed
+        share = (table.codes < 0).mean(axis=0)
+        self.order = sorted(self.among, key=lambda column: (share[column], column))
+        self._forests: dict[tuple[int, bool], list[_Grown]] = {}
+
+    def fill(self, matrix: Floats, seed: int, draws: int = 1) -> Floats:
+        """Rows with holes, NaN, without them, `draws` times; shape (draws, n, p).
+
+        Row i is a function of its values, seed and i alone.
+        """
+        found = np.repeat(matrix[None], draws, axis=0)
+        where = np.flatnonzero(np.isnan(matrix[:, self.among]).any(axis=1))
+        if not len(where):
+            return found
+        holes = np.tile(np.isnan(matrix[where]), (draws, 1))
+        codes = np.tile(self.table.places(matrix[where]), (draws, 1))
+        for sweep in range(self.sweeps + 1):
+            u = np.concatenate([self._uniforms(seed, draw, sweep, len(matrix))[where] for draw in range(draws)])
+            for column in self.order:
+                rows = np.flatnonzero(holes[:, column])
+                if len(rows):
+                    forest = self._forest(column, first=sweep == 0)
+                    codes[rows, column] = self._donated(forest, column, codes[rows], u[rows, column])
+        numbers = self.table.numbers(codes).reshape(draws, len(where), -1)
+        found[:, where] = np.where(np.isnan(found[:, where]), numbers, found[:, where])
+        return found
+
+    def _uniforms(self, seed: int, draw: int, sweep: int, rows: int) -> Floats:
+        """Two for each cell: which tree, and which donor."""
+        width = len(self.table.columns)
+        flat = uniform(seed, Stream.TABLE, _STEP + draw * (self.sweeps + 1) + sweep, rows * width * 2)
+        return np.asarray(flat).reshape(rows, width, 2)
+
+    @cached_property
+    def _whole(self) -> Codes:
+        """The codes of the table itself without holes, each sweep by trees grown on the one before."""
+        codes = self.table.codes.copy()
+        holes, rng = codes < 0, np.random.default_rng([self.seed, Stream.TABLE])
+        for _ in range(self.sweeps + 1 if holes[:, self.among].any() else 0):
+            for column in self.order:
+                rows = np.flatnonzero(holes[:, column])
+                if len(rows):
+                    grown = self._tree(column, codes, rng)
+                    codes[rows, column] = self._donated([grown], column, codes[rows], rng.random((len(rows), 2)))
+        return codes
+
+    def _forest(self, column: int, *, first: bool) -> list[_Grown]:
+        """Trees of a column; the first ones know rows of which later columns have holes."""
+        if (column, first) not in self._forests:
+            rng = np.random.default_rng([self.seed, Stream.TABLE, column, first])
+            one = self._masked_tree if first else self._tree
+            self._forests[column, first] = [one(column, self._whole, rng) for _ in range(self.trees)]
+        return self._forests[column, first]
+
+    def _tree(self, column: int, codes: Codes, rng: np.random.Generator) -> _Grown:
+        """One that says a column, where it was observed, from the others as they are in `codes`."""
+        rows = self._donors(column)
+        if len(rows) > self._most:
+            rows = np.sort(rng.choice(rows, self._most, replace=False))
+        weights = np.maximum(rng.gamma(self.table.weights[rows]), 1e-12)
+        return self._grown(column, codes[rows], rows, weights, rng)
+
+    def _masked_tree(self, column: int, codes: Codes, rng: np.random.Generator) -> _Grown:
+        """One that knows rows without the columns that are filled later: each row lacks a share of its own of them."""
+        rows, weights = self._donors(column), self.table.weights
+        share = weights[rows] / weights[rows].sum()
+        count = min(self._most, max(len(rows), round(float(weights[rows].sum()))))
+        rows = np.sort(rng.choice(rows, count, p=share))  # row by row: those that are alike lack different columns
+        seen, later = codes[rows], self.order[self.order.index(column) + 1 :]
+        gone = rng.random((count, len(later))) < rng.random((count, 1))
+        seen[:, later] = np.where(gone, -1, seen[:, later])
+        return self._grown(column, seen, rows, None, rng)
+
+    def _donors(self, column: int) -> NDArray[np.intp]:
+        return np.flatnonzero(self.table.codes[:, column] >= 0)
+
+    @property
+    def _most(self) -> int:
+        return max(_ROWS, len(self.table.codes) // _SHARE)
+
+    def _grown(
+        self, column: int, seen: Codes, rows: NDArray[np.intp], weights: Floats | None, rng: np.random.Generator
+    ) -> _Grown:
+        """The tree of a column from rows as they are seen."""
+        seen, table = seen.copy(), self.table
+        seen[:, column] = table.codes[rows, column]
+        tree = fit_leaves(
+            seen,
+            column,
+            [other for other in self.among if other != column],
+            numbers=table.matrix[rows, column] if table.ordered[column] else None,
+            ordered=table.ordered,
+            min_rows=min(max(self.min_rows, 1 if weights is not None else 3), len(rows)),
+            features=min(1.0, _FEATURES / max(len(self.among) - 1, 1)),
+            weights=weights,
+            seed=int(rng.integers(2**31)),
+        )
+        return _Grown(tree, rows)
+
+    def _donated(self, forest: Sequence[_Grown], column: int, codes: Codes, u: Floats) -> Codes:
+        """Codes of the column, for each row from a donor of one tree."""
+        found = np.empty(len(codes), dtype=np.int32)
+        which = (u[:, 0] * len(forest)).astype(np.intp)
+        for number, grown in enumerate(forest):
+            mine = np.flatnonzero(which == number)
+            donors = grown.tree.donors(grown.tree.leaf(codes[mine]), u[mine, 1]).rows
+            found[mine] = self.table.codes[grown.rows[donors], column]
+        return found

@@ -1,0 +1,102 @@
+"""How a file becomes the table that an estimator is fitted to: decided once, written down, and repeated.
+
+The column that the others are to predict comes last there, where `TableDiffusion` looks for labels to begin with.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from caminito._errors import ConfigError
+from caminito.data import Column, TableSource
+from caminito.estimators.choices import Choice
+from caminito.estimators.coded import CodedTable
+from caminito.estimators.jump_families import Denoise
+from caminito.estimators.model import Description
+from caminito.estimators.schema import TableConfig
+from caminito.estimators.table import TableDiffusion
+from caminito.estimators.table_choice import least_rows
+
+__all__ = ["TableReading"]
+
+
+@dataclass(frozen=True)
+class TableReading:
+    """What is taken from a table.
+
+    Attributes
+    ----------
+    target : str, optional
+        Column that the others are to predict.
+    delimiter, encoding : str, optional
+        As given to `open_table`.
+    """
+
+    target: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+
+    def check(self, config: TableConfig, source: TableSource) -> None:
+        """Refuse a target that is no column, and a mode that the columns do not allow.
+
+        Raises
+        ------
+        ConfigError
+        """
+        names = [str(column.name) for column in source.columns]
+        if self.target is not None and self.target not in names:
+            near = difflib.get_close_matches(self.target, names, n=3)
+            hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names)}."
+            raise ConfigError(f"target: expected a column of the table, got {self.target!r}. {hint}")
+        numbers = [c for c in source.columns if c.kind not in ("category", "boolean") and not c.has_missing]
+        if config.mode == "denoise" and all(column.distinct <= 2 for column in numbers):
+            raise ConfigError("mode denoise: expected numbers without missing values, got none. Use reveal, or auto.")
+
+    def table(self, frame: Any) -> Any:
+        """The frame as it is fitted: the target last."""
+        if self.target is None:
+            return frame
+        return frame[[name for name in frame.columns if name != self.target] + [self.target]]
+
+    def columns(self, source: TableSource) -> list[Column]:
+        """Columns in the order of `table`."""
+        return sorted(source.columns, key=lambda column: column.name == self.target)
+
+    def build(self, config: TableConfig) -> TableDiffusion:
+        """The estimator, not yet fitted."""
+        options = {name: getattr(config, name) for name in type(config).model_fields if name != "validation_fraction"}
+        return TableDiffusion(**options | {"types": config.types or None})
+
+    def plan(self, config: TableConfig, source: TableSource) -> Description:
+        """What `fit` would choose from, and why; nothing is fitted."""
+        table = CodedTable(source.matrix, source.columns)
+        moved = Denoise(table, start=0.3).moved
+        rest = len(source.columns) - len(moved)
+        numeric = len(moved) >= 2 and rest <= max(1, len(moved) // 8)
+        told = f"{len(moved)} of {len(source.columns)} columns are numbers without missing values"
+        plan = Description()
+        if config.mode != "auto":
+            plan["mode"] = Choice(config.mode, "asked for")
+        elif numeric:
+            plan["mode"] = Choice("reveal or denoise", f"{told}; what does better on rows kept aside")
+        else:
+            plan["mode"] = Choice("reveal", f"{told}; denoise needs nearly all")
+        least = max(least_rows(table) if config.min_rows == "auto" else config.min_rows, config.privacy_k)
+        plan["rows in a leaf"] = Choice(least, "by the number of rows and of those that repeat; privacy_k at least")
+        kept = "drawn like any value" if config.missing == "model" else "to be filled"
+        holes = [column for column in source.columns if column.has_missing]
+        if holes:
+            plan["missing values"] = Choice(kept, f"{len(holes)} of {len(source.columns)} columns have some")
+        return plan
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> TableReading:
+        """What `to_dict` described."""
+        return cls(**facts)

@@ -1,0 +1,138 @@
+"""A fitted table model as a folder: arrays in safetensors, all else in JSON; loading reads values and never runs code.
+
+model/ manifest.json   arrays.safetensors
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from caminito._errors import RunError
+from caminito._files import read_json, read_tensors, write_json, write_tensors
+from caminito.data import TableCodec
+from caminito.denoiser import Forest, LeafTree
+from caminito.estimators.choices import Choice
+from caminito.estimators.coded import CodedTable
+from caminito.estimators.jump_families import Denoise, Reveal
+from caminito.estimators.model import Description
+from caminito.estimators.table import TableDiffusion
+from caminito.estimators.table_choice import Trial
+
+__all__ = ["load_table", "save_table"]
+
+FORMAT_VERSION = 1
+
+
+def save_table(model: TableDiffusion, path: Path) -> None:
+    """Write a fitted model; each file appears whole or not at all, the manifest last."""
+    reveal, denoise = model._reveal, model._denoise
+    table = reveal.table
+    arrays: dict[str, NDArray[Any]] = {"matrix": table.matrix, "weights": table.weights}
+    if model._observed is not table:
+        arrays |= {"observed/matrix": model._observed.matrix, "observed/weights": model._observed.weights}
+    for number, tree in enumerate(reveal.trees.values()):
+        arrays |= {f"tree/{number}/{name}": value for name, value in tree.arrays().items()}
+    if denoise is not None:
+        for number, forest in enumerate(denoise.denoiser.regressors):
+            arrays |= {f"forest/{number}/{name}": value for name, value in forest.arrays().items()}  # type: ignore[attr-defined]
+    tensors = {name: torch.from_numpy(np.array(value, order="C")) for name, value in arrays.items()}
+    digest = write_tensors(path / "arrays.safetensors", tensors)
+    parameters = model.get_params(deep=False)
+    parameters["types"] = None if model.types is None else [[name, kind] for name, kind in model.types.items()]
+    if not isinstance(parameters["random_state"], (int, type(None))):
+        parameters["random_state"] = model._seed
+    write_json(
+        path / "manifest.json",
+        {
+            "format_version": FORMAT_VERSION,
+            "estimator": type(model).__name__,
+            "parameters": parameters,
+            "codec": model.codec_.to_dict(),
+            "target": None if model._target is None else model._target.to_dict(),
+            "seed": model._seed,
+            "mode": model.mode_,
+            "trials": [asdict(trial) for trial in model.trials_],
+            "kept_copies": model._kept_copies,
+            "attempts": model._attempts,
+            "choices": {name: [choice.value, choice.why] for name, choice in model.choices_.items()},
+            "reveal": {"order": reveal.order, "min_rows": reveal.min_rows, "trees": list(reveal.trees)},
+            "denoise": None
+            if denoise is None
+            else {
+                "start": denoise.start,
+                "jitter": denoise.jitter,
+                "levels": denoise.levels,
+                "spread": denoise.spread.tolist(),
+                "data_std": denoise.denoiser.precondition.data_std,
+            },
+            "arrays": {"file": "arrays.safetensors", "sha256": digest},
+        },
+    )
+
+
+def load_table(path: Path) -> TableDiffusion:
+    """The model that `save_table` wrote.
+
+    Raises
+    ------
+    RunError
+        If the folder is not a table model, was saved by a newer version, or its arrays were cut or altered.
+    """
+    facts = read_json(path / "manifest.json")
+    if facts.get("format_version") != FORMAT_VERSION or facts.get("estimator") != TableDiffusion.__name__:
+        raise RunError(
+            f"{path}: expected a TableDiffusion of format {FORMAT_VERSION}, got {facts.get('estimator')} of format "
+            f"{facts.get('format_version')}."
+        )
+    try:
+        return _rebuilt(facts, path)
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        if isinstance(error, RunError):
+            raise
+        raise RunError(f"{path}/manifest.json does not fit its arrays ({error}). Restore both from a copy.") from error
+
+
+def _rebuilt(facts: Mapping[str, Any], path: Path) -> TableDiffusion:
+    types = facts["parameters"]["types"]
+    model = TableDiffusion(**facts["parameters"] | {"types": None if types is None else dict(types)})
+    tensors = read_tensors(path / facts["arrays"]["file"], facts["arrays"]["sha256"])
+    arrays = {name: value.numpy() for name, value in tensors.items()}
+    model.codec_ = TableCodec.from_dict(facts["codec"])
+    model._target = None if facts["target"] is None else TableCodec.from_dict(facts["target"])
+    model.n_features_in_ = len(model.codec_.columns_)
+    if all(isinstance(name, str) for name in model.codec_.names_):
+        model.feature_names_in_ = np.array(model.codec_.names_, dtype=object)
+    model._seed, model.mode_, model._kept_copies = facts["seed"], facts["mode"], facts["kept_copies"]
+    model._attempts = facts["attempts"]
+    model.trials_ = [Trial(**trial) for trial in facts["trials"]]
+    model.choices_ = Description({name: Choice(*pair) for name, pair in facts["choices"].items()})
+    table = CodedTable(arrays["matrix"], model._all_columns(), arrays["weights"])
+    observed = table
+    if "observed/matrix" in arrays:
+        observed = CodedTable(arrays["observed/matrix"], model._all_columns(), arrays["observed/weights"])
+    model._keep(observed)
+    told = facts["reveal"]
+    trees = {
+        (column, tuple(known)): LeafTree.from_arrays(_part(arrays, f"tree/{number}/"), table.weights)
+        for number, (column, known) in enumerate(told["trees"])
+    }
+    model._reveal = Reveal(table, told["order"], min_rows=told["min_rows"], seed=model._seed, trees=trees)
+    model._denoise = model._training = None
+    if facts["denoise"] is not None:
+        told = facts["denoise"]
+        denoise = Denoise(table, start=told["start"], jitter=told["jitter"], levels=told["levels"], seed=model._seed)
+        forests = [Forest.from_arrays(_part(arrays, f"forest/{number}/")) for number in range(told["levels"])]
+        denoise.denoiser, denoise.spread = denoise.of(forests, told["data_std"]), np.array(told["spread"])
+        model._denoise = denoise
+    return model
+
+
+def _part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,171 @@
+"""What is put into the holes of a table: the conditional law there, and nothing anywhere else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import make_pipeline
+
+from caminito import TableDiffusion
+from caminito.errors import ConfigError, DataError
+
+MEANS, NOISE = {"x": 0.0, "y": 3.0, "z": -3.0}, np.array([-1.0, 0.0, 1.0])
+
+
+def law(rows: int, seed: int) -> pd.DataFrame:
+    """v is a mean of its own for each kind, and one of three values around it; w is v to the other side."""
+    rng = np.random.default_rng(seed)
+    kind = rng.choice(list(MEANS), rows)
+    v = np.array([MEANS[k] for k in kind]) + rng.choice(NOISE, rows, p=[0.2, 0.3, 0.5])
+    return pd.DataFrame(
+        {"kind": kind, "v": v, "w": -v + rng.choice([0.0, 0.5], rows), "free": rng.integers(0, 3, rows)}
+    )
+
+
+def holed(frame: pd.DataFrame, share: float, seed: int = 0, columns=("kind", "v", "w")) -> pd.DataFrame:
+    out, rng = frame.copy(), np.random.default_rng(seed)
+    for name in columns:
+        out.loc[rng.random(len(out)) < share, name] = None
+    return out
+
+
+@pytest.fixture(scope="module")
+def model() -> TableDiffusion:
+    return TableDiffusion(mode="reveal", random_state=0).fit(holed(law(4000, 0), 0.2))
+
+
+def test_imputed_cells_have_the_conditional_law(model):
+    frame = law(3000, 1)
+    frame[["v", "w"]] = np.nan
+    draws = model.impute(frame, n_draws=2, random_state=1)
+    for full in draws:
+        for kind, mean in MEANS.items():
+            v = full["v"][full["kind"] == kind]
+            n, std = len(v), np.sqrt(0.61)
+            learnt = 4000 * 0.8 * 0.8 / 3  # rows that the donors are from
+            error = std * np.sqrt(1 / n + 1.25 / learnt)  # four draws of the weights of the rows add a quarter
+            assert abs(v.mean() - (mean + 0.3)) < 5 * error
+            fourth = np.mean((NOISE[:, None] - 0.3) ** 4 * np.array([[0.2], [0.3], [0.5]]) * 3)
+            assert abs(v.var() - 0.61) < 5 * np.sqrt(fourth - 0.61**2) * np.sqrt(1 / n + 1.25 / learnt) + 0.02
+        rest = full["w"] + full["v"]  # both were missing: drawn together, not apart
+        assert rest.isin([0.0, 0.5]).mean() > 0.97
+    same = (draws[0]["v"] == draws[1]["v"]).mean()
+    assert abs(same - 0.38) < 0.1  # sum of p^2
+
+
+def test_a_category_is_told_from_numbers_that_tell_it(model):
+    frame = law(1000, 2)
+    truth = frame["kind"].copy()
+    frame["kind"] = None
+    apart = truth.to_numpy() != "never"
+    assert (model.impute(frame, random_state=1)["kind"] == truth)[apart].mean() > 0.97
+
+
+def test_observed_cells_the_index_and_the_dtypes_stay_as_they_were(model):
+    frame = holed(law(300, 3), 0.3, seed=1).sample(frac=1, random_state=0)
+    frame.loc[frame.index[0], "v"] = 0.123456789  # no value of the training table
+    before = frame.copy()
+    full = model.impute(frame)
+    assert full is not frame and (full.index == frame.index).all() and (full.dtypes == frame.dtypes).all()
+    assert not full.isna().any().any()
+    for name in frame.columns:
+        kept = frame[name].notna()
+        assert full[name][kept].equals(frame[name][kept])
+    pd.testing.assert_frame_equal(frame, before)
+
+
+def test_a_row_is_filled_by_its_values_its_place_and_the_seed_alone(model):
+    frame = holed(law(60, 4), 0.4, seed=2)
+    whole = model.impute(frame, random_state=3)
+    pd.testing.assert_frame_equal(model.impute(frame.head(20), random_state=3), whole.head(20))
+    pd.testing.assert_frame_equal(model.impute(frame, random_state=3, n_draws=3)[0], whole)
+    assert not model.impute(frame, random_state=4).equals(whole)
+    draws = model.impute(frame, random_state=3, n_draws=3)
+    assert len(draws) == 3 and not draws[0].equals(draws[1]) and not draws[1].equals(draws[2])
+
+
+def test_every_kind_of_column_is_filled_in_its_own_dtype():
+    n = 200
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "whole": pd.array(rng.integers(0, 9, n), dtype="Int64"),
+            "true": pd.array(rng.random(n) < 0.5, dtype="boolean"),
+            "level": pd.Categorical(rng.choice(["lo", "hi"], n), ["lo", "hi"], ordered=True),
+            "when": pd.date_range("2024-03-01", periods=n, freq="h", tz="Europe/Rome"),
+            "long": pd.to_timedelta(rng.integers(0, 99, n), unit="min"),
+            "text": rng.choice(["p", "q"], n),
+            "both": np.array([True, False] * (n // 2), dtype=object),
+        }
+    )
+    holes = frame.mask(rng.random(frame.shape) < 0.2)
+    full = TableDiffusion(mode="reveal", random_state=0).fit(holes).impute()
+    assert not full.isna().any().any() and (full.dtypes == holes.dtypes).all()
+    for name in frame.columns:
+        assert full[name].isin(frame[name].unique()).all()
+        assert full[name][holes[name].notna()].equals(holes[name].dropna())
+    none = holes.head(10).assign(when=pd.NaT, text=None, level=None)
+    full = TableDiffusion(mode="reveal", random_state=0).fit(frame).impute(none)
+    assert full["when"].dtype == frame["when"].dtype and full["level"].isin(["lo", "hi"]).all()
+
+
+def test_a_category_that_the_holed_table_lacks_can_still_be_drawn():
+    frame = pd.DataFrame({"a": ["u", "v"] * 100, "b": [0, 1] * 100})
+    model = TableDiffusion(mode="reveal", random_state=0).fit(frame)
+    given = pd.DataFrame({"a": pd.Categorical(["u", None, None]), "b": [0, 1, 1]})
+    assert model.impute(given)["a"].tolist() == ["u", "v", "v"]
+
+
+def test_arrays_structures_and_lists_are_filled_too():
+    X = np.random.default_rng(0).normal(size=(80, 2))
+    X[::5, 0] = np.nan
+    model = TableDiffusion(mode="reveal", random_state=0).fit(X)
+    full = model.impute(X)
+    assert isinstance(full, np.ndarray) and np.isfinite(full).all() and np.isnan(X).any()
+    assert np.array_equal(full[~np.isnan(X)], X[~np.isnan(X)])
+    assert np.array_equal(model.impute(X.tolist()), full)
+    assert np.array_equal(model.impute(pd.DataFrame(X)).to_numpy(), full)
+    table = np.array([(1.0, "p"), (np.nan, "q")] * 30, dtype=[("n", "f8"), ("s", "U1")])
+    full = TableDiffusion(mode="reveal", random_state=0).fit(table).impute(table)
+    assert full.dtype == table.dtype and (full["n"] == 1).all()
+
+
+def test_a_frame_of_polars_is_filled_by_a_model_of_pandas():
+    pl = pytest.importorskip("polars")
+    frame = law(200, 5)
+    model = TableDiffusion(mode="reveal", random_state=0).fit(frame)
+    holes = pl.DataFrame(
+        {"kind": ["x", None], "v": [None, 3.25], "w": [0.5, None], "free": [None, 2]},
+        schema_overrides={"free": pl.Int64},
+    )
+    full = model.impute(holes)
+    assert full.schema == holes.schema and sum(full.null_count().row(0)) == 0
+    assert full["v"][1] == 3.25 and full["w"][0] == 0.5 and full["kind"][1] == "y"
+
+
+def test_a_table_without_holes_comes_back_as_it_was(model):
+    frame = law(30, 6)
+    pd.testing.assert_frame_equal(model.impute(frame), frame)
+
+
+def test_a_pipeline_takes_it_as_a_step():
+    frame = holed(law(400, 7), 0.2, columns=("v", "w"))
+    steps = make_pipeline(TableDiffusion(mode="reveal", random_state=0), RandomForestClassifier(20, random_state=0))
+    steps.fit(frame[["v", "w", "free"]], frame["kind"])
+    assert steps.score(frame[["v", "w", "free"]], frame["kind"]) > 0.85
+    names = steps[:-1].set_output(transform="pandas").fit(frame[["v", "w"]]).get_feature_names_out()
+    assert list(names) == ["v", "w"]
+
+
+def test_what_cannot_be_filled_is_refused(model):
+    frame = law(10, 8)
+    with pytest.raises(DataError, match=r"'kind'.*categories seen in training, got 'q'"):
+        model.impute(frame.assign(kind="q"))
+    with pytest.raises(DataError, match=r"lacks 'free'"):
+        model.impute(frame.drop(columns="free"))
+    with pytest.raises(ConfigError, match="n_draws"):
+        model.impute(frame, n_draws=0)
+    with pytest.raises(ValueError, match="same order"):
+        model.transform(frame[frame.columns[::-1]])
