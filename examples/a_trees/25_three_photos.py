@@ -37,7 +37,13 @@ paths = chain.simulate(photos, seed=0)
 tree = DecisionTreeRegressor(min_samples_leaf=10)
 trees = fit_regressors(chain, photos, grid, tree, prediction="previous", paths=paths)
 known = fit_residual_variance(trees, photos, grid[:-1], seed=1)
-back = lambda x, i: chain.bridge(i - 1, i).c0 * trees.mean(x, i) + chain.bridge(i - 1, i).ct * x  # noqa: E731
+
+
+def back(x, i):
+    """E[x_{i-1} | x_i = x] as the tree of jump i says it."""
+    c0, ct, _ = chain.bridge(i - 1, i)
+    return c0 * trees.mean(x, i) + ct * x
+
 
 noise = PerSample(seed=0)
 x = start(known, torch.empty(100, 1), grid[0], noise)  # from the normal that fits the end of the paths
