@@ -16,12 +16,13 @@ Measured: bits per dimension of test images, an upper bound, over all values tha
 distance of samples to the test images, in pixels for the digits, in the features of a classifier trained in this run
 for MNIST, whose U-Net works on patches of 2 x 2 pixels.
 
-    python benchmarks/ddpm.py [--data digits|mnist] [--models FOLDER]
+    python benchmarks/ddpm.py [--data digits|mnist] [--models FOLDER] [--resume]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import tempfile
 from pathlib import Path
@@ -31,7 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from _common import write
+from _common import RESULTS, commit, write
 from _images import Images, load
 from caminito import ImageDiffusion
 from caminito.denoiser import Condition, Denoiser
@@ -134,7 +135,15 @@ def measure(images: Images, name: str, loss: str, args: argparse.Namespace, fold
                 "frechet": frechet_distance(images.feature(codec.decode(x)), real),
             }
             print(name, loss, kind, steps, rows[kind][steps], flush=True)
-    return {"training_steps": model.n_steps_, "variances": rows}
+    return {"training_steps": model.n_steps_, "commit": commit(), "variances": rows}
+
+
+def kept(figures: dict[str, Any]) -> dict[str, Any]:
+    """Losses that an interrupted run of the same settings has measured already."""
+    path = RESULTS / f"ddpm_{figures['data']}.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
+    same = all(before.get(key) == figures[key] for key in ("data", "samples", "bits_images"))
+    return before["losses"] if same else {}
 
 
 def main() -> None:
@@ -148,6 +157,7 @@ def main() -> None:
     parser.add_argument("--bits", type=int, default=256, help="test images of the bound")
     parser.add_argument("--aside", type=int, help="training images that only the measured variance sees")
     parser.add_argument("--models", type=Path, help="where networks are kept")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     args = parser.parse_args()
     args.aside = args.aside or (90 if args.data == "digits" else 512)
     images = load(args.data)
@@ -160,9 +170,9 @@ def main() -> None:
         "bits_images": args.bits,
         "real training images (floor)": frechet_distance(images.feature(images.train[order]), real),
     }
-    losses: dict[str, Any] = {}
+    losses = kept(figures) if args.resume else {}
     with tempfile.TemporaryDirectory() as temporary:
-        for loss in args.losses:
+        for loss in (name for name in args.losses if name not in losses):
             losses[loss] = measure(images, args.data, loss, args, args.models or Path(temporary))
             write(f"ddpm_{args.data}", figures | {"losses": losses})
 
