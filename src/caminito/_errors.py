@@ -13,16 +13,21 @@ __all__ = [
     "ConditionError",
     "ConfigError",
     "DataError",
+    "DegenerateWeights",
+    "FellBack",
     "FewLevels",
     "GridError",
     "Memorisation",
     "MissingExtraError",
     "NonFiniteError",
     "PriorMismatch",
+    "RepeatedTarget",
     "RunError",
+    "RunsDisagree",
     "ShapeError",
     "StorageError",
     "TimeError",
+    "UndiscoveredModes",
     "UnscaledData",
 ]
 
@@ -91,5 +96,25 @@ class Memorisation(CaminitoWarning):
     """Samples lie closer to the training data than held-out data do."""
 
 
+class RepeatedTarget(CaminitoWarning):
+    """The target of a table is one of its other columns again."""
+
+
 class ApproximateLikelihood(CaminitoWarning):
     """A log-density was estimated with fewer evaluations or probes than an exact one needs."""
+
+
+class UndiscoveredModes(CaminitoWarning):
+    """The search for modes probably missed some that carry mass."""
+
+
+class DegenerateWeights(CaminitoWarning):
+    """A few samples carry most of the weight, so what is computed from all of them is that of a few."""
+
+
+class RunsDisagree(CaminitoWarning):
+    """Independent runs of a sampler found different weights, means or constants."""
+
+
+class FellBack(CaminitoWarning):
+    """The method that was meant does not fit the density, and another one was used."""

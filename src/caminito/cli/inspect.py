@@ -28,6 +28,7 @@ from caminito.cli.options import (
     understood,
 )
 from caminito.cli.tables import (
+    Constraints,
     Delimiter,
     Encoding,
     Missing,
@@ -68,6 +69,7 @@ def inspect(
     target: Target = None,
     mode: Mode = None,
     types: Types = None,
+    constraints: Constraints = None,
     privacy_k: PrivacyK = None,
     missing: Missing = None,
     delimiter: Delimiter = None,
@@ -78,7 +80,7 @@ def inspect(
     ] = None,
 ) -> None:
     """See what DATA hold, what would be trained, how long."""
-    of_tables = TableFlags(target, mode, types, privacy_k, missing, delimiter, encoding)
+    of_tables = TableFlags(target, mode, types, constraints, privacy_k, missing, delimiter, encoding)
     of_networks = {
         "--minutes": minutes and f"{minutes:g}",
         "--steps": steps,

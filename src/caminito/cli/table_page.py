@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from caminito._errors import ConfigError
 from caminito.cli.console import duration, number
 from caminito.cli.page_pieces import (
     choices,
@@ -31,6 +33,7 @@ __all__ = ["table_page"]
 _ROWS, _DRAWN = 8, 5000  # rows shown, and drawn to be compared
 _COLUMNS, _PAIRS = 12, 10
 _WIDE = 12  # columns of rows that are shown
+_JUMPS, _DEEP = 3, 3  # trees that are drawn, and how deep
 
 
 def table_page(run: TableRun, model: TableDiffusion, source: TableSource | None, metrics: dict[str, Any] | None) -> str:
@@ -42,6 +45,7 @@ def table_page(run: TableRun, model: TableDiffusion, source: TableSource | None,
         _quality(metrics),
         _columns(made, source, metrics),
         _pairs(metrics),
+        _jumps(model),
         choices(model.describe()),
         _trials(model),
         _data(run),
@@ -119,6 +123,30 @@ def _pairs(metrics: dict[str, Any] | None) -> str:
     rows = [(a, b, number(error)) for a, b, error in metrics["pairs"][:_PAIRS]]
     told = "The pairs of columns whose trend differs most, in percent."
     return section("Pair by pair", told, table(("column", "and", "error, %"), rows, numbers=(2,)))
+
+
+def _jumps(model: TableDiffusion) -> str:
+    """The trees of the first jumps that ask anything, where jumps are trees."""
+    if model.mode_ != "reveal":
+        return ""
+    shown = []
+    for name in model.revealed_[1:]:
+        with suppress(ConfigError):  # a formula gives it
+            body = figure(model.draw_jump(name, max_depth=_DEEP, caption=""), f"the tree that reveals {name}")
+            shown.append(f"<figure class='wide'>{body}</figure>")
+        if len(shown) == _JUMPS:
+            break
+    told = (
+        f"Columns come one after the other: {escape(_listed(model.revealed_))}. Each is drawn from training rows that "
+        "are alike in what came before; a tree finds them. Read it from left to right; at the end of each path stands "
+        "what its rows have, in grey what all rows have."
+    )
+    return section("How a row comes about", told, "".join(shown)) if shown else ""
+
+
+def _listed(names: list[Any]) -> str:
+    more = f" and {len(names) - _WIDE} more" if len(names) > _WIDE else ""
+    return ", ".join(map(str, names[:_WIDE])) + more
 
 
 def _trials(model: TableDiffusion) -> str:

@@ -81,6 +81,9 @@ def impute(
     draws: Annotated[
         int, typer.Option("--draws", metavar="M", help="Tables to write, which differ where the data leave room.")
     ] = 1,
+    centre: Annotated[
+        bool, typer.Option("--centre", help="The value in the middle of what may be, in place of one drawn from it.")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", metavar="K", help="The same seed gives the same values.")] = 0,
     out_: Annotated[
         Path | None,
@@ -95,6 +98,8 @@ def impute(
     """
     at_least(1, draws=draws)
     at_least(0, seed=seed)
+    if centre and draws > 1:
+        raise ConfigError(f"--draws: expected 1 with --centre, which has one answer, got {draws}.")
     from caminito.estimators.run import load
     from caminito.estimators.table import TableDiffusion
 
@@ -109,7 +114,8 @@ def impute(
     holes = frame.isna()
     clock = time.monotonic()
     with out.status(f"Filling {number(int(holes.to_numpy().sum()))} holes"):
-        drawn = model.impute(frame, n_draws=draws, random_state=seed)
+        how = "centre" if centre else "sample"
+        drawn = model.impute(frame, n_draws=draws, how=how, random_state=seed)
     seconds = time.monotonic() - clock
     stem, suffix = _parted(target)
     tables = drawn if isinstance(drawn, list | tuple) else [drawn]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from caminito.estimators.table_run import TableRun
 
 __all__ = [
+    "Constraints",
     "Delimiter",
     "Encoding",
     "Missing",
@@ -41,11 +42,18 @@ Target = Annotated[
     typer.Option("--target", metavar="COLUMN", help="Of a table: the column that the others are to predict."),
 ]
 Mode = Annotated[
-    str | None, typer.Option("--mode", metavar="M", help="Of a table: auto, reveal or denoise; how trees make rows.")
+    str | None,
+    typer.Option("--mode", metavar="M", help="Of a table: auto, reveal, denoise, boost or network; how rows are made."),
 ]
 Types = Annotated[
     list[str] | None,
     typer.Option("--type", metavar="NAME=KIND", help="Of a table: what a column is, e.g. zip=category. Repeat."),
+]
+Constraints = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--constraint", metavar="C", help='Of a table: what rows meet: "start <= end", "total = a + b". Repeat.'
+    ),
 ]
 PrivacyK = Annotated[
     int | None, typer.Option("--privacy-k", metavar="K", help="Of a table: a value has so many rows to come from.")
@@ -60,7 +68,7 @@ Encoding = Annotated[
     str | None, typer.Option("--encoding", metavar="E", help="Of a text file, e.g. cp1252; utf-8 unless given.")
 ]
 
-_MODES, _MISSING = ("auto", "reveal", "denoise"), ("model", "fill")
+_MODES, _MISSING = ("auto", "reveal", "denoise", "boost", "network"), ("model", "fill")
 _SHOWN = 60  # columns of a table that are listed
 
 
@@ -70,6 +78,7 @@ class TableFlags(NamedTuple):
     target: str | None
     mode: str | None
     types: list[str] | None
+    constraints: list[str] | None
     privacy_k: int | None
     missing: str | None
     delimiter: str | None
@@ -77,13 +86,14 @@ class TableFlags(NamedTuple):
 
     def given(self) -> dict[str, Any]:
         """Values by the names they are typed by."""
-        flags = ("--target", "--mode", "--type", "--privacy-k", "--missing", "--delimiter", "--encoding")
-        return {flag: value or None for flag, value in zip(flags, self)}
+        flags = ("--target", "--mode", "--type", "--constraint", "--privacy-k", "--missing")
+        return {flag: value or None for flag, value in zip((*flags, "--delimiter", "--encoding"), self)}
 
     def typed(self) -> list[str]:
         """The words that say the same again."""
-        pairs = [(flag, value) for flag, value in self.given().items() if value is not None and flag != "--type"]
-        pairs += [("--type", text) for text in self.types or ()]
+        several = {"--type": self.types, "--constraint": self.constraints}
+        pairs = [(flag, value) for flag, value in self.given().items() if value is not None and flag not in several]
+        pairs += [(flag, text) for flag, texts in several.items() for text in texts or ()]
         return [word for flag, value in pairs for word in (flag, str(value))]
 
 
@@ -108,6 +118,9 @@ def table_config(
     if flags.types:
         before = options.get("types")
         options["types"] = (before if isinstance(before, dict) else {}) | dict(map(_typed, flags.types))
+    if flags.constraints:
+        before = options.get("constraints")
+        options["constraints"] = [*(before if isinstance(before, list) else []), *flags.constraints]
     return parse_table_config(options)
 
 
@@ -174,7 +187,11 @@ def rows_of_table(source: TableSource, reading: TableReading) -> list[tuple[str,
     share = holes / len(source.columns)
     count = f"{facts['count']:,}".replace(",", " ")
     rows = [
-        ("rows", f"{count} of {len(source.columns)} column{'s' if len(source.columns) > 1 else ''}", ""),
+        (
+            "rows",
+            f"{count} of {len(source.columns)} column{'s' if len(source.columns) > 1 else ''}",
+            f"drawn from {facts['rows_in_file']:,} in the file".replace(",", " ") if "rows_in_file" in facts else "",
+        ),
         ("duplicates", f"{number(twice)} rows repeat an earlier one" if twice else "none", ""),
         ("missing", f"{_percent(share)} of all cells" if share else "nothing", ""),
     ]

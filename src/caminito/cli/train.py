@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +29,7 @@ from caminito.cli.options import (
     understood,
 )
 from caminito.cli.tables import (
+    Constraints,
     Delimiter,
     Encoding,
     Missing,
@@ -47,10 +49,13 @@ if TYPE_CHECKING:
     from caminito.estimators.folder import RunFolder
     from caminito.estimators.model import Description
     from caminito.estimators.run import Run
+    from caminito.estimators.table_progress import FitProgress
     from caminito.estimators.table_run import TableRun
     from caminito.training import Progress
 
 __all__ = ["train"]
+
+_QUIET = 5.0  # seconds between two lines on a fit, where there is no bar
 
 
 def train(
@@ -69,6 +74,7 @@ def train(
     target: Target = None,
     mode: Mode = None,
     types: Types = None,
+    constraints: Constraints = None,
     privacy_k: PrivacyK = None,
     missing: Missing = None,
     delimiter: Delimiter = None,
@@ -81,7 +87,7 @@ def train(
 
     Ctrl-C stops it and keeps everything; --resume RUN goes on from there, exactly.
     """
-    of_tables = TableFlags(target, mode, types, privacy_k, missing, delimiter, encoding)
+    of_tables = TableFlags(target, mode, types, constraints, privacy_k, missing, delimiter, encoding)
     of_networks = {
         "--minutes": minutes,
         "--steps": steps,
@@ -149,10 +155,13 @@ def _fit(run: TableRun, source: TableSource, *, resume: bool) -> None:
     """Fit trees to a table: seconds, or minutes where it is large."""
     _begun(run, rows_of_table(source, run.reading), resume)
     try:
-        with out.status("  fitting trees"):
-            model = run.train(source, resume=resume)
+        with Stop() as stop, bar("{task.fields[what]}") as view:
+            task = view.add_task("  fitting", total=1.0, what="", left=None)
+            model = run.train(source, resume=resume, report=_Fitting(stop, lambda **how: view.update(task, **how)))
     except KeyboardInterrupt:
-        err.print(f"\nInterrupted. Go on with: {run.resume_command}", soft_wrap=True)
+        status = run.status
+        err.print(f"\nInterrupted at {100 * status.get('fraction', 0.0):.0f} %: {status['message']}.", soft_wrap=True)
+        err.print(f"Go on with: {run.resume_command}", soft_wrap=True)
         raise typer.Exit(130) from None
     _described(model.describe())
     train, held = run.split(source)
@@ -161,6 +170,23 @@ def _fit(run: TableRun, source: TableSource, *, resume: bool) -> None:
     line("held out", f"{number(len(held))} rows, to judge by" if len(held) else "nothing: there are too few rows")
     line("model", str(run.path / "model"))
     _next(run, f"caminito sample {run.path} -n 1000", f"caminito impute {run.path} DATA")
+
+
+class _Fitting:
+    """Shows how far a fit is, and ends it between two of its parts when Ctrl-C was pressed."""
+
+    def __init__(self, stop: Stop, update: Callable[..., None]) -> None:
+        self.stop, self.update, self.shown = stop, update, time.monotonic()
+
+    def __call__(self, progress: FitProgress) -> None:
+        if self.stop.requested and progress.done < progress.total:
+            raise KeyboardInterrupt
+        left = progress.remaining
+        self.update(completed=progress.fraction, what=f"fitted {progress.what}", left=left)
+        if not out.is_terminal and time.monotonic() - self.shown > _QUIET:
+            rest = "" if left is None else f"  {duration(left)} left"
+            out.print(f"  fitted {progress.what}  {100 * progress.fraction:3.0f} %{rest}", soft_wrap=True)
+            self.shown = time.monotonic()
 
 
 def _train(run: Run, source: Source, *, resume: bool) -> None:

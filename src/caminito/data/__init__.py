@@ -6,7 +6,7 @@ TableCodec   table of any columns <-> float64 matrix, exactly; read_table and wr
 TableSource   what a file holds that is a table: rows, columns, facts
 """
 
-from caminito.data._table_file import NA_VALUES, is_table, read_table, write_table
+from caminito.data._table_file import MAX_CELLS, NA_VALUES, is_table, read_table, write_table
 from caminito.data.array import ArrayCodec
 from caminito.data.codec import Codec, codec_from_dict
 from caminito.data.datasets import TOYS, checkerboard, eight_gaussians, load_digits, spiral, swiss_roll
@@ -17,6 +17,7 @@ from caminito.data.table import Column, TableCodec
 from caminito.data.table_source import TableSource, open_table
 
 __all__ = [
+    "MAX_CELLS",
     "MAX_PIXELS",
     "NA_VALUES",
     "TOYS",

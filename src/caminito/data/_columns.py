@@ -592,7 +592,8 @@ def _unlabelled(column: Column, cells: Cells, text: bool) -> Cells:
     else:
         read = _words(column, [str(label) for label in used]) if text else None
     if read is None or read.form == "label":
-        odd = next((word for word in used[:1000] if not text or _words(column, [str(word)]) is None), used[0])
+        words = [label for label in used if isinstance(label, str)] or used
+        odd = next((word for word in words[:1000] if _words(column, [str(word)]) is None), words[0])
         raise DataError(
             f"column {column.name!r}: expected values of kind {column.kind} ({column.dtype}), as in training, got "
             f"{odd!r}. "

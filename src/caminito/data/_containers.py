@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.util
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -100,6 +101,10 @@ def open_table(X: Any) -> Opened:
             )
         names, titles = _names(frame.columns), frame.columns
         return Opened(container, names, True, len(frame), lambda i: _narwhals_cells(names[i], frame[titles[i]]))
+    if isinstance(X, str | os.PathLike):
+        raise DataError(
+            f"X: expected a table, got the path {os.fspath(X)!r}. Read it first: caminito.data.read_table(path)."
+        )
     if isinstance(X, dict) and not sparse.issparse(X):
         raise DataError("X: expected a table, got a dict. Pass pandas.DataFrame(X).")
     return _open_array(X)

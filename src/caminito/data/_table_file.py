@@ -3,6 +3,9 @@
 Text is scanned once, as bytes and without a Python loop over its rows, for what a parser would pass over in silence:
 rows of another length than the header, quotes never closed, bytes that are not of the encoding, and codes with leading
 zeros ("00123") that would become numbers. Then pandas parses it.
+
+Of a file larger than memory a sample of rows is read: one of each of m stretches of equal length, so the rows keep
+their order and each has the same chance. The file passes by in batches; the sample and one of those are held.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import contextlib
 import csv
 import gzip
 import io
+import itertools
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -20,14 +24,19 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from caminito._errors import ConfigError, DataError, MissingExtraError
 from caminito._files import write_atomic
+from caminito._random import Stream, uniform
 
 if TYPE_CHECKING:
     from caminito.data._containers import Opened
 
-__all__ = ["NA_VALUES", "is_table", "read_table", "write_table"]
+__all__ = ["MAX_CELLS", "NA_VALUES", "is_table", "read_table", "sampled_table", "write_table"]
+
+MAX_CELLS = 20_000_000
+"""Rows times columns that a file is learnt from: a million rows of 20, 160 MB of numbers; of more, a sample of rows."""
 
 NA_VALUES = ("", "?", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "<NA>", "NaT")
 """Cells of a text file that are read as missing unless told otherwise."""
@@ -43,7 +52,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _BINARY = ((b"PAR1", "Parquet"), (b"ARROW1", "Feather"), (b"PK\x03\x04", "Excel or zip"), (b"\x1f\x8b", "gzip"))
-_HEAD, _CHUNK = 1 << 18, 1 << 23
+_HEAD, _CHUNK, _BATCH = 1 << 18, 1 << 23, 1 << 20  # bytes, bytes, cells
+_DRAW = 1 << 40  # which uniforms say the rows of a sample
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
 _SPAN = re.compile(r"-?\d+ days?(?: [+-]?\d{2}:\d{2}:\d{2}(?:\.\d+)?)?")
 _WORDS = {"true": True, "false": False}
@@ -56,6 +66,7 @@ def read_table(
     encoding: str | None = None,
     na_values: Sequence[str] = NA_VALUES,
     names: Sequence[str] | None = None,
+    max_cells: int | None = None,
 ) -> Any:
     """pandas.DataFrame of a file: delimited text, Parquet or Feather, by its suffix.
 
@@ -75,6 +86,9 @@ def read_table(
         Texts that are read as missing.
     names : sequence of str, optional
         Names of the columns of a text file that has no header line.
+    max_cells : int, optional
+        Rows times columns to hold: of a larger file a sample of rows is read, the same each time, and memory does not
+        grow with the file.
 
     Raises
     ------
@@ -86,15 +100,30 @@ def read_table(
     MissingExtraError
         For Parquet and Feather without pyarrow.
     """
+    return sampled_table(path, max_cells, delimiter, encoding, na_values, names)[0]
+
+
+def sampled_table(
+    path: str | Path,
+    max_cells: int | None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    na_values: Sequence[str] = NA_VALUES,
+    names: Sequence[str] | None = None,
+) -> tuple[Any, int]:
+    """As `read_table`; with the rows that the file has."""
     path, kind = _checked_path(path)
+    if max_cells is not None and max_cells < 1:
+        raise ConfigError(f"max_cells: expected a whole number >= 1, got {max_cells!r}.")
     if not path.is_file():
         what = "a folder" if path.is_dir() else "nothing there"
         raise DataError(f"{path}: expected a file with a table, found {what}. Check the path.")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: expected a table, got an empty file. Check how it was written.")
     if kind == "text":
-        return _read_text(path, delimiter, encoding, tuple(na_values), None if names is None else list(names))
-    return _read_arrow(path, kind)
+        named = None if names is None else list(names)
+        return _read_text(path, delimiter, encoding, tuple(na_values), named, max_cells)
+    return _read_arrow(path, kind, max_cells)
 
 
 def write_table(frame: Any, path: str | Path) -> Path:
@@ -174,19 +203,63 @@ def _need_pyarrow(doing: str) -> None:
         raise MissingExtraError(f'{doing} needs pyarrow. Install it: pip install "caminito[tables]"') from error
 
 
-def _read_arrow(path: Path, kind: str) -> Any:
+def _read_arrow(path: Path, kind: str, max_cells: int | None) -> tuple[Any, int]:
     import pandas as pd
 
     _need_pyarrow(f"reading {path.suffix}")
     try:
         with path.open("rb") as file:
-            frame = pd.read_parquet(file) if kind == "parquet" else pd.read_feather(file)
+            part = None if max_cells is None else _arrow_sample(file, kind, max_cells)
+        if part is not None:
+            frame, rows = pd.read_parquet(part[0]), part[1]  # for the dtypes that reading all of it gives
+        else:
+            with path.open("rb") as file:
+                frame = pd.read_parquet(file) if kind == "parquet" else pd.read_feather(file)
+            rows = len(frame)
     except (ValueError, OSError) as error:  # pyarrow's own errors are these
         raise DataError(f"{path}: expected a whole {kind} file, got a damaged one ({error}). Copy it again.") from error
     _refuse_repeated(path, [str(name) for name in frame.columns])
     if len(frame) == 0:
         raise DataError(f"{path}: expected rows, got only the names of {frame.shape[1]} columns.")
-    return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
+    return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index(), rows
+
+
+def _arrow_sample(file: IO[bytes], kind: str, max_cells: int) -> tuple[IO[bytes], int] | None:
+    """A sample of the rows as a small Parquet file, and how many rows there are; None if all may be read."""
+    import pyarrow
+    from pyarrow import ipc, parquet
+
+    if kind == "parquet":
+        reader = parquet.ParquetFile(file)
+        rows, schema = reader.metadata.num_rows, reader.schema_arrow
+    elif file.read(6) == b"ARROW1":
+        reader = ipc.open_file(file)
+        rows, schema = sum(reader.get_batch(i).num_rows for i in range(reader.num_record_batches)), reader.schema
+    else:  # the first version of Feather, which has no batches
+        return None
+    if rows * len(schema) <= max_cells:
+        return None
+    if kind == "parquet":
+        batches = reader.iter_batches(batch_size=max(1, _BATCH // len(schema)))
+    else:
+        batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
+    drawn, first, kept = _rows_drawn(rows, max_cells // len(schema)), 0, []
+    for batch in batches:
+        here = drawn[np.searchsorted(drawn, first) : np.searchsorted(drawn, first + batch.num_rows)]
+        if len(here):
+            kept.append(batch.take(pyarrow.array(here - first)))
+        first += batch.num_rows
+    made = io.BytesIO()
+    parquet.write_table(pyarrow.Table.from_batches(kept, schema), made)
+    made.seek(0)
+    return made, rows
+
+
+def _rows_drawn(rows: int, count: int) -> NDArray[np.int64]:
+    """One row, by chance, of each of `count` stretches of a file; two at least."""
+    edges = np.arange(max(count, 2) + 1, dtype=np.int64) * rows // max(count, 2)
+    u = np.asarray(uniform(0, Stream.TABLE, _DRAW, len(edges) - 1))
+    return edges[:-1] + (u * np.diff(edges)).astype(np.int64)
 
 
 def _open(frame: Any) -> Opened:
@@ -237,8 +310,13 @@ class _Plan:
 
 
 def _read_text(
-    path: Path, delimiter: str | None, encoding: str | None, na_values: tuple[str, ...], names: list[str] | None
-) -> Any:
+    path: Path,
+    delimiter: str | None,
+    encoding: str | None,
+    na_values: tuple[str, ...],
+    names: list[str] | None,
+    max_cells: int | None,
+) -> tuple[Any, int]:
     import pandas as pd
 
     if delimiter is not None and len(delimiter) != 1:
@@ -269,6 +347,10 @@ def _read_text(
         raise DataError(
             f"{path}: expected rows, got only a header of {len(plan.names)} names: {', '.join(plan.names)}."
         )
+    rows = scan.rows - int(plan.header)
+    if max_cells is not None and rows * len(plan.names) > max_cells:
+        content = _text_sample(path, content, encoding, plan, _rows_drawn(rows, max_cells // len(plan.names)))
+        encoding = "utf-8"
     options: dict[str, Any] = {
         "sep": plan.delimiter,
         "header": 0 if plan.header else None,
@@ -302,7 +384,21 @@ def _read_text(
         elif column.dtype == object or isinstance(column.dtype, pd.StringDtype):
             column = _recognised(_with_holes(column, na_values))
         columns[name] = column
-    return pd.DataFrame(columns, columns=plan.names)
+    return pd.DataFrame(columns, columns=plan.names), rows
+
+
+def _text_sample(path: Path, content: bytes | None, encoding: str, plan: _Plan, drawn: NDArray[np.int64]) -> bytes:
+    """The header and the rows drawn of a file, as utf-8."""
+    made = io.StringIO(newline="")
+    writer = csv.writer(made, delimiter=plan.delimiter, lineterminator="\n")
+    with _opened(path) if content is None else contextlib.nullcontext(io.BytesIO(content)) as file:
+        text = io.TextIOWrapper(file, encoding, newline="")
+        rows = filter(None, csv.reader(text, delimiter=plan.delimiter, skipinitialspace=plan.spaced))
+        writer.writerows(itertools.islice(rows, int(plan.header)))
+        for skipped in np.diff(drawn, prepend=-1).tolist():
+            writer.writerows(itertools.islice(rows, skipped - 1, skipped))
+        text.detach()
+    return made.getvalue().encode()
 
 
 def _exact_floats(plan: _Plan) -> dict[str, str]:

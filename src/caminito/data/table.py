@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from caminito._errors import ConfigError, DataError, RunError, ShapeError
-from caminito.data._columns import KINDS, Coder, Column, Kind, Name, learn, nearest
+from caminito.data._columns import KINDS, Cells, Coder, Column, Kind, Name, float_type, learn, nearest
 
 __all__ = ["Column", "TableCodec"]
 
@@ -100,7 +100,7 @@ class TableCodec:
 
     def fit_encode(self, X: Any) -> Floats:
         """`fit(X).encode(X)` in one pass over the data."""
-        return np.column_stack(self._learn(X))
+        return self._learn(X)
 
     @property
     def columns_(self) -> list[Column]:
@@ -206,6 +206,17 @@ class TableCodec:
         flat = np.atleast_1d(np.asarray(numbers, np.float64))
         return object_values(coder.column, coder.table, coder.values(flat))
 
+    def settle(self, name: Name, numbers: ArrayLike) -> Floats:
+        """Numbers of one column as `decode` gives them: on its steps, whole, a label, or as its dtype holds them."""
+        coder = self._fitted[self.position(name)]
+        column, given = coder.column, np.asarray(numbers, np.float64)
+        values, missing = coder.values(given)
+        if column.form == "label":
+            return np.where(missing, np.nan, values.astype(np.float64))
+        if column.form == "float":
+            values = values.astype(float_type(column.dtype)).astype(np.float64)
+        return coder.numbers(Cells(column.form, values, missing, column.dtype, column.tick, column.zone))
+
     def describe(self) -> list[dict[str, Any]]:
         """One row per column: name, kind, dtype, distinct values, share missing, an example, and the range in words."""
         return [
@@ -254,7 +265,7 @@ class TableCodec:
             )
         return self._coders
 
-    def _learn(self, X: Any) -> list[Floats]:
+    def _learn(self, X: Any) -> Floats:
         from caminito.data._containers import open_table
 
         opened = open_table(X)
@@ -272,10 +283,13 @@ class TableCodec:
         unknown = [name for name in self.types if name not in opened.names]
         if unknown:
             raise ConfigError(f"types: expected columns of the table, got {_with_nearest(unknown, opened.names)}.")
-        learnt = [learn(name, opened.read(i), self.types.get(name)) for i, name in enumerate(opened.names)]
+        matrix, columns = np.empty((opened.rows, len(opened.names))), []
+        for i, name in enumerate(opened.names):
+            column, matrix[:, i] = learn(name, opened.read(i), self.types.get(name))
+            columns.append(column)
         self._container = opened.container
-        self._coders = [Coder(column) for column, _ in learnt]
-        return [numbers for _, numbers in learnt]
+        self._coders = [Coder(column) for column in columns]
+        return matrix
 
     def _places(self, given: tuple[Name, ...], partial: bool) -> list[int | None]:
         names = self.names_

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caminito.data._columns import Column, Kind, Name
-from caminito.data._table_file import read_table
+from caminito.data._table_file import MAX_CELLS, sampled_table
 from caminito.data.table import TableCodec
 
 __all__ = ["TableSource", "open_table"]
@@ -29,13 +29,17 @@ class TableSource:
     columns : list of Column
     matrix : array, shape (n, p)
         As `TableCodec.encode` gives it.
+    codec : TableCodec
+        That gave it.
     facts : dict
-        Plain JSON values: count, columns (those of `TableCodec.describe`), duplicates, fingerprint, ...
+        Plain JSON values: count, columns (those of `TableCodec.describe`), duplicates, fingerprint, ...; rows_in_file,
+        where that has more than were read.
     """
 
     frame: Any
     columns: list[Column]
     matrix: NDArray[np.float64]
+    codec: TableCodec
     facts: dict[str, Any]
 
     @property
@@ -51,7 +55,7 @@ def open_table(
     encoding: str | None = None,
     types: Mapping[Name, Kind] | None = None,
 ) -> TableSource:
-    """Read a table and say what it is.
+    """Read a table and say what it is; of one with more than `MAX_CELLS` cells a sample of rows, the same each time.
 
     Parameters
     ----------
@@ -68,7 +72,7 @@ def open_table(
         For an impossible option.
     """
     path = Path(path).expanduser()
-    frame = read_table(path, delimiter=delimiter, encoding=encoding)
+    frame, rows = sampled_table(path, MAX_CELLS, delimiter, encoding)
     codec = TableCodec(types=types)
     matrix = codec.fit_encode(frame)
     facts = {
@@ -78,8 +82,8 @@ def open_table(
         "columns": codec.describe(),
         "duplicates": _duplicates(matrix),
         "fingerprint": _fingerprint(codec.columns_, matrix),
-    }
-    return TableSource(frame, codec.columns_, matrix, facts)
+    } | ({"rows_in_file": rows} if rows > len(frame) else {})
+    return TableSource(frame, codec.columns_, matrix, codec, facts)
 
 
 def _duplicates(matrix: NDArray[np.float64]) -> int:

@@ -1,6 +1,7 @@
 """Denoisers: E[x0 | x_t], exact, learnt or adapted, and the same knowledge in other words."""
 
 from caminito.denoiser.base import Condition, Denoiser, rows_of
+from caminito.denoiser.boosted import Boosted
 from caminito.denoiser.diffusers import (
     DiffusersDenoiser,
     DiffusersModel,
@@ -23,6 +24,7 @@ from caminito.denoiser.reveal import RevealChain, Revealed
 from caminito.denoiser.views import eps, flow, from_eps, from_flow, from_score, from_v, from_x0, score, v
 
 __all__ = [
+    "Boosted",
     "Codes",
     "Condition",
     "Denoiser",

@@ -66,8 +66,8 @@ class RevealChain:
             all that are still to come, so that none of those finds itself without. The weight is that of the first.
         """
         rows, columns = u.shape
-        codes = np.zeros((rows, columns), dtype=np.int32) if given is None else given.copy()
-        source = np.full((rows, columns), -1, dtype=np.int32)
+        codes = np.zeros((rows, columns), np.int32, order="F") if given is None else np.array(given, order="F")
+        source = np.full((rows, columns), -1, np.int32, order="F")
         log_share = np.zeros(rows)
         jumps = [column for column in self.order if column in self.trees]
         ahead = _ahead([column for column in jumps if column in (allowed or {})], allowed or {})

@@ -40,14 +40,16 @@ class CodedTable:
     def __init__(self, matrix: Floats, columns: Sequence[Column], weights: Floats | None = None) -> None:
         self.columns = list(columns)
         self.values: list[Floats] = []
-        codes = np.empty(matrix.shape, dtype=np.int32)
+        codes = np.empty(matrix.shape, dtype=np.int32, order="F")  # read column by column
         for j, column in enumerate(matrix.T):
             values, inverse = np.unique(column, return_inverse=True)  # one NaN, the last
             count = len(values) - int(np.isnan(values[-1]))
             codes[:, j] = np.where(inverse < count, inverse, -1)
             self.values.append(values[:count])
         first, inverse = _distinct(codes)
-        self.codes, self.matrix = codes[first], matrix[first]
+        if len(first) < len(codes):
+            codes, matrix = np.asfortranarray(codes[first]), matrix[first]
+        self.codes, self.matrix = codes, matrix
         self.weights = np.bincount(inverse, weights, len(first)).astype(np.float64)
         self._known = np.sort(_hashes(self.codes))
 
@@ -58,7 +60,7 @@ class CodedTable:
 
     def numbers(self, codes: Codes) -> Floats:
         """The matrix of codes, NaN where they are -1."""
-        found = np.empty(codes.shape)
+        found = np.empty(codes.shape, order="F")
         for j, values in enumerate(self.values):
             found[:, j] = np.append(values, np.nan)[codes[:, j]]
         return found
@@ -66,13 +68,18 @@ class CodedTable:
     def places(self, matrix: Floats) -> Codes:
         """The codes of a matrix; of a number that no row has, those of the nearest that one has."""
         codes = np.empty(matrix.shape, dtype=np.int32)
-        for j, (column, values) in enumerate(zip(matrix.T, self.values)):
-            after = np.clip(np.searchsorted(values, column), 1, max(len(values) - 1, 1))
-            before = after - 1
-            after = np.minimum(after, len(values) - 1)
-            nearer = np.abs(column - values[before]) <= np.abs(values[after] - column)
-            codes[:, j] = np.where(np.isnan(column), -1, np.where(nearer, before, after))
+        for j, column in enumerate(matrix.T):
+            codes[:, j] = self.place(j, column)
         return codes
+
+    def place(self, column: int, numbers: Floats) -> Codes:
+        """The codes of numbers of one column."""
+        values = self.values[column]
+        after = np.clip(np.searchsorted(values, numbers), 1, max(len(values) - 1, 1))
+        before = after - 1
+        after = np.minimum(after, len(values) - 1)
+        nearer = np.abs(numbers - values[before]) <= np.abs(values[after] - numbers)
+        return np.where(np.isnan(numbers), -1, np.where(nearer, before, after)).astype(np.int32)
 
     def holds(self, matrix: Floats) -> NDArray[np.bool_]:
         """Which rows of a matrix are rows of the table."""

@@ -12,28 +12,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import ndtri
 from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.utils.parallel import Parallel, delayed
 
-from caminito._random import Stream, normal, uniform
+from caminito._random import Stream, normal, permutation, uniform
 from caminito.denoiser import Forest, LeafTree, Precondition, RegressorDenoiser, RevealChain
 from caminito.estimators.coded import CodedTable
+from caminito.estimators.rank_normal import ENDS, PLACES, RankNormal, repeated
 from caminito.process import EDM
 from caminito.sampling import DDIM, trajectory
 from caminito.training import fit_leaves, fit_regressors, fit_residual_variance
 
-__all__ = ["Denoise", "Reveal", "draws"]
+__all__ = ["Denoise", "Reveal", "draws", "moved_columns"]
 
 Floats = NDArray[np.float64]
 TreeKey = tuple[int, tuple[int, ...]]  # column, and the columns that it is said from
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _LEAST = 0.05  # noise of the last level, in standard deviations
+_ENDED = 1 << 31  # attempt of the walks whose ends are measured
+_THIN = 1e-6  # least variance of a direction
 _VALUES = 1_000_000  # of all leaves of a model together: 4 MB
+_FITTED = 200_000  # rows that forests of so few leaves are fitted to; of more, a sample
 _DONORS = 50_000_000  # that all trees grown for conditions keep: 200 MB
 
 
@@ -64,6 +71,8 @@ class Reveal:
     seed : int
     trees : mapping of (column, columns known) to LeafTree, optional
         Those that are grown already.
+    n_jobs : int, optional
+        Trees that are grown at once, in threads, which share the table.
     """
 
     name = "reveal"
@@ -76,8 +85,10 @@ class Reveal:
         min_rows: int,
         seed: int = 0,
         trees: Mapping[TreeKey, LeafTree] | None = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.table, self.order, self.min_rows, self.seed = table, list(order), min_rows, seed
+        self.n_jobs = n_jobs
         self.trees = {} if trees is None else dict(trees)
 
     def fit(self) -> Reveal:
@@ -90,17 +101,20 @@ class Reveal:
         rest = [column for column in self.order if column not in (*given, *chosen)]
         order = (*given, *chosen, *rest)
         keys = {order[k]: (order[k], tuple(sorted(order[:k]))) for k in range(len(given), len(order))}
-        trees = {column: self.trees[key] if key in self.trees else self._tree(*key) for column, key in keys.items()}
+        new = [key for key in keys.values() if key not in self.trees]
+        grown = self.trees | dict(zip(new, Parallel(n_jobs=self.n_jobs, prefer="threads")(map(self._tree, new))))
+        trees = {column: grown[key] for column, key in keys.items()}
         usual = {(column, tuple(sorted(self.order[:k]))) for k, column in enumerate(self.order)}
         if (len(self.trees) + len(trees)) * len(self.table.matrix) > _DONORS:
             self.trees = {key: tree for key, tree in self.trees.items() if key in usual}
         self.trees |= {keys[column]: tree for column, tree in trees.items()}
         return RevealChain(order, trees, self.table.codes)
 
-    def _tree(self, column: int, known: tuple[int, ...]) -> LeafTree:
-        table = self.table
+    def _tree(self, key: TreeKey) -> Any:
+        """The call that grows a tree."""
+        table, (column, known) = self.table, key
         numbers = table.matrix[:, column] if table.ordered[column] else None
-        return fit_leaves(
+        return delayed(fit_leaves)(
             table.codes,
             column,
             known,
@@ -132,6 +146,10 @@ class Denoise:
         Noise that rows begin with, in standard deviations of their columns.
     jitter : float
         Noise added at the end, in standard deviations of what the last forest does not know.
+    along : bool
+        Noise as the columns vary together, little where they hardly do, and forests that see them so: what is nearly a
+        sum of other columns stays one. The axes are the nearest to the columns of all that are uncorrelated
+        (Kessy et al. 2018, ZCA-cor).
     levels, trees, copies, min_rows : int
         Noise levels, trees of each, noisy copies of a row that they are fitted to, and rows that a leaf stands for.
     seed : int
@@ -141,6 +159,9 @@ class Denoise:
     ----------
     moved : list of int
         Columns that are noised; the others keep the value of the row.
+    ends : array (200, m), optional
+        Quantiles of the ends of walks. Where they are known a sample takes the value that training rows have at the
+        same share: forests draw values to the middle of their column, and small tables alone are better for it.
     """
 
     name = "denoise"
@@ -151,6 +172,7 @@ class Denoise:
         *,
         start: float,
         jitter: float = 0.0,
+        along: bool = False,
         levels: int = 4,
         trees: int = 10,
         copies: int = 10,
@@ -160,11 +182,18 @@ class Denoise:
     ) -> None:
         self.table, self.start, self.jitter, self.seed, self.n_jobs = table, start, jitter, seed, n_jobs
         self.levels, self.trees, self.copies, self.min_rows = levels, trees, copies, min_rows
-        self.moved = [j for j, column in enumerate(table.columns) if _moves(column, table.matrix[:, j])]
+        self.moved = moved_columns(table)
         part = table.matrix[:, self.moved]
         self.mean = np.average(part, axis=0, weights=table.weights)
         self.scale = np.sqrt(np.average((part - self.mean) ** 2, axis=0, weights=table.weights))
+        self.along = along
+        self._axes: Floats | None
+        self._back: Floats | None
+        self._axes, self._back = (
+            _uncorrelated((part - self.mean) / self.scale, table.weights) if along else (None, None)
+        )
         self.spread = np.zeros(len(self.moved))
+        self.ends: Floats | None = None
         self._kept = [j for j in range(table.matrix.shape[1]) if j not in self.moved]
         self._process = EDM(start)
         sigmas = torch.from_numpy(np.geomspace(start, min(_LEAST, start / 2), levels))
@@ -172,10 +201,13 @@ class Denoise:
         self._mass = np.concatenate([[0.0], np.cumsum(table.weights)])
 
     def fit(self) -> Denoise:
-        """Fit the forests to all rows."""
-        x = torch.from_numpy(self._scaled(self.table.matrix))
-        cond = {"kept": torch.from_numpy(self._others(self.table.matrix))} if self._kept else None
-        copies = max(1, min(self.copies, math.ceil(200_000 / len(x))))
+        """Fit the forests to all rows, or to 200 000 of more: each leaf stands for a thousand then."""
+        matrix = self.table.matrix
+        if len(matrix) > _FITTED:
+            matrix = matrix[np.sort(np.asarray(permutation(self.seed, Stream.TABLE, 13, len(matrix)))[:_FITTED])]
+        x = torch.from_numpy(self._scaled(matrix))
+        cond = {"kept": torch.from_numpy(self._others(matrix))} if self._kept else None
+        copies = max(1, min(self.copies, math.ceil(60_000 / len(x))))
         leaves = _VALUES / (self.levels * self.trees * (len(self.moved) + 4))
         least = max(self.min_rows * copies / 2, 2 * copies * len(x) / leaves)
         forest = ExtraTreesRegressor(self.trees, min_samples_leaf=max(1, round(least)))
@@ -209,6 +241,27 @@ class Denoise:
         where: NDArray[np.intp] | None = None,
     ) -> Floats:
         """Rows as numbers, shape (rows, p); or those of them at `where`, rising."""
+        matrix, part = self._walked(rows, seed, first, attempt, jitter, where)
+        matrix[:, self.moved] = self._seen(part)
+        return matrix
+
+    def straighten(self) -> Denoise:
+        """Walk some rows, with the jitter that they have, and keep the quantiles of their ends."""
+        walks = min(ENDS, 4 * len(self.table.matrix))
+        _, part = self._walked(walks, self.seed, 0, _ENDED, None, None)
+        self.ends = np.quantile(part, PLACES, axis=0)
+        return self
+
+    def _walked(
+        self,
+        rows: int,
+        seed: int,
+        first: int,
+        attempt: int,
+        jitter: float | None,
+        where: NDArray[np.intp] | None,
+    ) -> tuple[Floats, Floats]:
+        """The rows that walks begin at, and the moved columns at their ends."""
         kept = np.arange(rows) if where is None else where
         u = (evenly(seed, rows, first) if attempt == 0 else draws(seed, attempt, rows, 1, first)[:, 0])[kept]
         begin = np.searchsorted(self._mass, u * self._mass[-1], side="right") - 1
@@ -221,11 +274,14 @@ class Denoise:
         for frame in trajectory(self.denoiser, x, self._grid, DDIM(), cond=cond):
             x = frame.x
         end = x + (self.jitter if jitter is None else jitter) * torch.from_numpy(self.spread) * next(eps)
-        matrix[:, self.moved] = self._seen(end.numpy() * self.scale + self.mean)
-        return matrix
+        scaled = end.numpy() if self._back is None else end.numpy() @ self._back
+        return matrix, scaled * self.scale + self.mean
 
     def _seen(self, part: Floats) -> Floats:
         """Within the range of the data, and on its values where a column has steps or values it often takes."""
+        if self.ends is not None:
+            share = np.stack([np.interp(x, ends, PLACES) for x, ends in zip(part.T, self.ends.T)], axis=1)
+            return self._ranks.decode(ndtri(share))
         for place, j in enumerate(self.moved):
             values, column = self.table.values[j], self.table.columns[j]
             part[:, place] = np.clip(part[:, place], values[0], values[-1])
@@ -235,11 +291,30 @@ class Denoise:
                 part[:, place] = np.where(part[:, place] - low <= high - part[:, place], low, high)
         return part
 
+    @cached_property
+    def _ranks(self) -> RankNormal:
+        columns = [self.table.columns[j] for j in self.moved]
+        snapped = [column.step is not None or bool(column.atoms) for column in columns]
+        return RankNormal(self.table.matrix[repeated(self.table.weights)][:, self.moved], snapped)
+
     def _scaled(self, matrix: Floats) -> Floats:
-        return np.asarray((matrix[:, self.moved] - self.mean) / self.scale)
+        scaled = (matrix[:, self.moved] - self.mean) / self.scale
+        return np.asarray(scaled if self._axes is None else scaled @ self._axes)
 
     def _others(self, matrix: Floats) -> Floats:
         return np.nan_to_num(matrix[:, self._kept], nan=-1.0)
+
+
+def _uncorrelated(scaled: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """What takes scaled columns to uncorrelated ones, and back."""
+    size, axes = np.linalg.eigh(np.atleast_2d(np.cov(scaled.T, aweights=weights, bias=True)))
+    root = np.sqrt(np.maximum(size, _THIN))
+    return (axes / root) @ axes.T, (axes * root) @ axes.T
+
+
+def moved_columns(table: CodedTable) -> list[int]:
+    """Columns that `Denoise` noises: numbers of more than two values, without holes."""
+    return [j for j, column in enumerate(table.columns) if _moves(column, table.matrix[:, j])]
 
 
 def _moves(column: Any, numbers: Floats) -> bool:

@@ -48,12 +48,14 @@ class TableConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    mode: Literal["auto", "reveal", "denoise"] = Field(
-        default="auto", description="family of jumps; auto: what does better on rows kept aside"
+    mode: Literal["auto", "reveal", "denoise", "boost", "network"] = Field(
+        default="auto", description="family of jumps; auto: reveal or denoise, what does better on rows kept aside"
     )
     min_rows: Literal["auto"] | int = Field(default="auto", description="different rows in a leaf of reveal")
     start: Literal["auto"] | float = Field(default="auto", description="noise that rows begin with, in denoise")
     jitter: Literal["auto"] | float = Field(default="auto", description="noise added at the end, in denoise")
+    max_steps: int | None = Field(default=None, ge=1, description="training steps of the network")
+    minutes: float | None = Field(default=None, gt=0, description="training time of the network")
     copies: Literal["auto", "allow"] = Field(
         default="auto", description="samples that repeat a training row: as many as rows kept aside do, or any"
     )
@@ -62,6 +64,9 @@ class TableConfig(BaseModel):
         default="model", description="missing values are data, or are to be filled"
     )
     types: dict[str, str] = Field(default_factory=dict, description="what columns are, e.g. {zip: category}")
+    constraints: list[str] = Field(
+        default_factory=list, description="what every row meets, e.g. [start <= end, total = price * amount]"
+    )
     validation_fraction: float = Field(default=0.1, ge=0, lt=1, description="share of the rows held out")
     random_state: int | None = Field(default=0, description="seed of everything random")
     n_jobs: int | None = Field(default=None, description="threads that fit forests")

@@ -2,13 +2,15 @@
 
 A candidate is fitted to four fifths of the rows and draws as many as the last fifth has, in small tables in turn. Its
 score is the Wasserstein-1 distance of those to the rows kept aside over that of training rows to them: 1 would be as
-good as real data. The gate asks two things of samples: that the median distance to the nearest training row is that of
-the rows kept aside, within a fifth; and that no more of them are training rows than of the rows kept aside.
+good as real data. Of a table of more than 40 000 rows so many are tried, drawn once. The gate asks two things of
+samples: that the median distance to the nearest training row is that of the rows kept aside, within a fifth; and that
+no more of them are training rows than of the rows kept aside.
 Distances are sums over columns: numbers by their range, categories 0 or 1.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,22 +21,32 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
+from caminito._errors import ConfigError
 from caminito._random import Stream, permutation
 from caminito.data import Column
+from caminito.estimators.boost_jumps import Boost
 from caminito.estimators.coded import CodedTable
-from caminito.estimators.jump_families import Denoise, Reveal
+from caminito.estimators.jump_families import Denoise, Reveal, moved_columns
+from caminito.estimators.network_jumps import Network
+from caminito.estimators.table_constrained import revealing
+from caminito.estimators.table_constraints import Rules
+from caminito.estimators.table_progress import done, expect
 
-__all__ = ["GATE", "JITTERS", "STARTS", "Trial", "distances", "least_rows", "tried"]
+__all__ = ["GATE", "JITTERS", "STARTS", "TRIED", "Trial", "candidates", "distances", "judged", "least_rows", "tried"]
 
 Floats = NDArray[np.float64]
 
 GATE = (0.8, 1.2)
 _AIM = 0.85  # where jitter is set, if it can be
-STARTS = (0.2, 0.3, 0.5)
-JITTERS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7)
+STARTS = (0.1, 0.3)
+JITTERS = (0.0, 0.1, 0.3, 0.7)  # between which the distance to the nearest row is taken for a line
+_FEW, _SAY = 5000, 20  # rows up to which `denoise` is tried, and rows for each column from which they say how it goes
+_STRAIGHT = 1000  # rows from which columns are straightened
+_COPIES = 5  # noisy ones of a row that forests on trial are fitted to
 _ATTEMPTS, _LEFT = 100, 1e-6  # draws of a row that is a copy: so many, or until so few are left
 _ASIDE, _ROWS, _DRAWS = 0.2, 400, 2
 _SPLITS, _SMALL = 3, 1500  # parts that are kept aside in turn, in tables of so many rows
+TRIED = 40_000  # rows that candidates are tried on
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,7 @@ class Trial:
 
     Attributes
     ----------
-    mode : 'reveal' or 'denoise'
+    mode : 'reveal', 'denoise', 'boost' or 'network'
     options : of the family
     score : float
         Wasserstein distance over that of training rows.
@@ -59,6 +71,11 @@ class Trial:
     nearest: float
     copies: float
     real_copies: float
+
+    @property
+    def near(self) -> float:
+        """How much too near to training rows, as a factor minus 1; 0 where it is not."""
+        return max(0.0, GATE[0] / max(self.nearest, 1e-9) - 1) if np.isfinite(self.nearest) else 0.0
 
     @property
     def off(self) -> float:
@@ -91,6 +108,31 @@ def least_rows(table: CodedTable) -> int:
     return max(1, min(usual, round(2 * usual * rows / float(table.weights.sum()))))
 
 
+def candidates(mode: str, table: CodedTable) -> list[str]:
+    """The families that a mode tries on a table.
+
+    auto tries `reveal`, and `denoise` where at least half of the columns are numbers without holes, and at most 5000
+    rows: in more, the leaves of `reveal` say what a row may be, and the noise of `denoise` blurs what they tell apart.
+    `boost` and `network` are fitted where they are asked for: they take far longer, and where they were measured a
+    classifier told their samples from real rows more easily than those of `reveal`.
+
+    Raises
+    ------
+    ConfigError
+        If the mode moves numbers and there are none.
+    """
+    moved, columns = len(moved_columns(table)), len(table.columns)
+    if mode == "auto":
+        numbers = moved >= 2 and columns - moved <= moved
+        return ["reveal", "denoise"] if numbers and len(table.matrix) <= _FEW else ["reveal"]
+    if mode != "reveal" and not moved:
+        raise ConfigError(
+            f"mode={mode!r}: expected numbers of more than two values without missing ones, got none. Use "
+            "mode='reveal'."
+        )
+    return [mode]
+
+
 def tried(
     matrix: Floats,
     columns: Sequence[Column],
@@ -103,34 +145,97 @@ def tried(
     n_jobs: int | None,
     starts: Sequence[float] = STARTS,
     jitters: Sequence[float] = JITTERS,
+    rules: Rules | None = None,
 ) -> list[Trial]:
-    """Trials of all candidates, the best first: those inside the gate, by score; then the nearest to it."""
+    """Trials of all candidates, the best first: those that are not too near to training rows, by score, which is worse
+    by as much as they are too far from them; then the others, the least near first.
+    """
+    if len(matrix) > TRIED:
+        some = np.sort(np.asarray(permutation(seed, Stream.TABLE, 8, len(matrix)))[:TRIED])
+        matrix, weights = matrix[some], None if weights is None else weights[some]
     parts = np.array_split(np.asarray(permutation(seed, Stream.TABLE, 9, len(matrix))), round(1 / _ASIDE))
-    found: dict[tuple[str, float, float], list[Trial]] = {}
-    spreads: dict[float, list[Floats]] = {}
-    for part in parts[: _SPLITS if len(matrix) <= _SMALL else 1]:
+    parts = parts[: _SPLITS if len(matrix) <= _SMALL and "boost" not in modes else 1]
+    expect(len(parts) * len(columns) * (len(modes) + (len(starts) - 1) * ("denoise" in modes)))
+    trials = []
+    shown: list[tuple[str, CodedTable, _Judge]] = []
+    for number, part in enumerate(parts, 1):
         rest = np.setdiff1d(np.arange(len(matrix)), part)
         table = CodedTable(matrix[rest], columns, None if weights is None else weights[rest])
-        judge = _Judge(table, matrix[part], seed)
-        if "reveal" in modes:
-            family = Reveal(table, order, min_rows=min_rows, seed=seed).fit()
-            rows = [family.draw(judge.rows, seed + k) for k in range(_DRAWS)]
-            found.setdefault(("reveal", 0.0, 0.0), []).append(judge.trial("reveal", {}, rows))
-        for start in starts if "denoise" in modes else ():
-            fitted = Denoise(table, start=start, seed=seed, n_jobs=n_jobs).fit()
-            spreads.setdefault(start, []).append(fitted.measure(matrix[part]))
-            for jitter in jitters:
-                rows = [fitted.draw(judge.rows, seed + k, jitter=jitter) for k in range(_DRAWS)]
-                trial = judge.trial("denoise", {"start": start, "jitter": jitter}, rows)
-                found.setdefault(("denoise", start, jitter), []).append(trial)
-    trials = [_mean(found["reveal", 0.0, 0.0])] if "reveal" in modes else []
-    for start, measured in spreads.items():
-        known = [_mean(found["denoise", start, jitter]) for jitter in jitters]
-        enough = [trial for trial in known if trial.nearest >= _AIM]
-        best = enough[0] if enough else known[-1]
-        best.options["spread"] = np.sqrt(np.mean(np.square(measured), axis=0)).tolist()
-        trials.append(best)
-    return sorted(trials, key=lambda trial: (trial.off, trial.score))
+        shown.append((f"on rows kept aside, {number} of {len(parts)}", table, _Judge(table, matrix[part], seed)))
+    for mode in (mode for mode in modes if mode in ("reveal", "boost")):
+        found = []
+        for turn, table, judge in shown:
+            chain = revealing(table, order, rules, min_rows=min_rows, seed=seed, n_jobs=n_jobs)
+            boost = Boost(table, chain, min_rows=min_rows, seed=seed, n_jobs=n_jobs) if mode == "boost" else None
+            family = (boost or chain).fit()
+            found.append(judge.trial(mode, {}, [family.draw(judge.rows, seed + k) for k in range(_DRAWS)]))
+            done(f"{mode} {turn}", len(columns))
+        trials.append(_mean(found))
+    for start in starts if "denoise" in modes else ():
+        trials.append(_denoised(start, jitters, shown, [matrix[part] for part in parts], seed, n_jobs))
+    return sorted(trials, key=lambda trial: (trial.near, trial.score * (1 + trial.off)))
+
+
+def _denoised(
+    start: float,
+    jitters: Sequence[float],
+    shown: Sequence[tuple[str, CodedTable, _Judge]],
+    aside: Sequence[Floats],
+    seed: int,
+    n_jobs: int | None,
+) -> Trial:
+    """The trial of `denoise` from a start, with the jitter that takes samples as far from training rows as they should
+    be.
+    """
+    rows = len(shown[0][1].matrix) + len(aside[0])
+    along, straight = rows >= _SAY * len(moved_columns(shown[0][1])), rows >= _STRAIGHT
+    families, spreads = [], []
+    for (turn, table, _), unseen in zip(shown, aside):
+        family = Denoise(table, start=start, along=along, copies=_COPIES, seed=seed, n_jobs=n_jobs).fit()
+        spreads.append(family.measure(unseen))
+        families.append(family)
+        done(f"denoise from {start:g} {turn}", len(table.columns))
+    judges = [judge for _, _, judge in shown]
+    near = [
+        np.median([j.nearest(f.draw(j.rows, seed, jitter=jitter)) for f, j in zip(families, judges)])
+        for jitter in jitters
+    ]
+    jitter = _reaching(jitters, near)
+    spread = np.sqrt(np.mean(np.square(spreads), axis=0)).tolist()
+    options = {"start": start, "jitter": jitter, "along": along, "straight": straight, "spread": spread}
+    found = []
+    for family, judge in zip(families, judges):
+        family.jitter, family.spread = jitter, np.array(spread)
+        if straight:
+            family.straighten()
+        drawn = [family.draw(judge.rows, seed + k, jitter=jitter) for k in range(_DRAWS)]
+        found.append(judge.trial("denoise", options, drawn))
+    return _mean(found)
+
+
+def _reaching(jitters: Sequence[float], near: Sequence[float]) -> float:
+    """Where a broken line from jitters to distances first reaches the aim; else its end."""
+    for number, value in enumerate(near):
+        if value >= _AIM:
+            if number == 0:
+                break
+            share = (_AIM - near[number - 1]) / (value - near[number - 1])
+            return float(jitters[number - 1] + share * (jitters[number] - jitters[number - 1]))
+    else:
+        return float(jitters[-1])
+    return float(jitters[0])
+
+
+def judged(network: Network, order: Sequence[int], *, min_rows: int, seed: int, n_jobs: int | None) -> Trial:
+    """The trial of a network on the rows that it was not shown: it is trained once, and judged as it is."""
+    shown, aside = network.parts()
+    if len(shown) > TRIED:
+        shown = shown[np.sort(np.asarray(permutation(seed, Stream.TABLE, 8, len(shown)))[:TRIED])]
+    table = CodedTable(shown, network.table.columns)
+    view = copy.copy(network)
+    view.reveal = Reveal(table, order, min_rows=min_rows, seed=seed, n_jobs=n_jobs)
+    judge = _Judge(table, aside, seed)
+    return judge.trial("network", {}, [view.draw(judge.rows, seed + k) for k in range(_DRAWS)])
 
 
 def _mean(trials: Sequence[Trial]) -> Trial:
@@ -159,16 +264,20 @@ class _Judge:
         self._near = float(np.median(distances(self.aside, self._train, table, scale).min(1)))
         self._real = float(table.holds(self.aside).mean())
 
+    def nearest(self, rows: Floats) -> float:
+        """Median distance to the nearest training row over that of the rows kept aside; NaN if that is 0."""
+        near = float(np.median(distances(rows, self._train, self.table, self._scale).min(1)))
+        return near / self._near if self._near > 0 else float("nan")
+
     def trial(self, mode: str, options: dict[str, Any], drawn: Sequence[Floats]) -> Trial:
         table, scale = self.table, self._scale
         scores = [_wasserstein(distances(rows, self.aside, table, scale)) for rows in drawn]
         rows = np.concatenate(drawn)
-        near = float(np.median(distances(rows, self._train, table, scale).min(1)))
         return Trial(
             mode,
             options,
             float(np.mean(scores)) / max(self._floor, 1e-12),
-            near / self._near if self._near > 0 else float("nan"),
+            self.nearest(rows),
             float(table.holds(rows).mean()),
             self._real,
         )
@@ -187,9 +296,10 @@ def distances(a: Floats, b: Floats, table: CodedTable, scale: Floats) -> Floats:
     )
     others = ~ordered
     if others.any():
-        total += others.sum() * cdist(
-            np.nan_to_num(a[:, others], nan=-1), np.nan_to_num(b[:, others], nan=-1), "hamming"
-        )
+        unlike = np.zeros(total.shape, dtype=np.int32)
+        for one, other in zip(a.T[others], b.T[others]):
+            unlike += np.nan_to_num(one, nan=-1)[:, None] != np.nan_to_num(other, nan=-1)
+        total += unlike
     gone = np.isnan(a[:, ordered]).any() or np.isnan(b[:, ordered]).any()
     return total + (cdist(np.isnan(a[:, ordered]) * 1.0, np.isnan(b[:, ordered]) * 1.0, "cityblock") if gone else 0.0)
 

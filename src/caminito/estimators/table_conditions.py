@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import narwhals as nw
@@ -38,6 +38,7 @@ class Asked:
         Columns of which one of several values is asked.
     allowed : mapping of such a column to a bool array
         Rows of the table whose value will do.
+    within : mapping of those of an interval to its ends
     """
 
     matrix: Floats
@@ -45,6 +46,7 @@ class Asked:
     codes: Codes
     chosen: tuple[int, ...]
     allowed: Mapping[int, NDArray[np.bool_]]
+    within: Mapping[int, tuple[float, float]] = field(default_factory=dict)
 
     def patterns(self, where: NDArray[np.intp]) -> Iterator[tuple[tuple[int, ...], NDArray[np.intp]]]:
         """Columns that are fixed together in rows `where`, and the places in `where` of those rows."""
@@ -72,6 +74,7 @@ def asked(
         return None
     matrix, fixed = np.full((rows, len(names)), np.nan), np.zeros((rows, len(names)), dtype=bool)
     allowed: dict[int, NDArray[np.bool_]] = {}
+    within: dict[int, tuple[float, float]] = {}
     given = condition if isinstance(condition, Mapping) else _of_frame(condition, rows)
     for name, what in given.items():
         place = _place(name, names)
@@ -81,7 +84,7 @@ def asked(
             values = _exactly(codec, own, name, what.values)
             matrix[:, place], fixed[:, place] = values, ~np.isnan(values)
         elif isinstance(what, tuple):
-            low, high = _interval(codec, own, name, what)
+            low, high = within[place] = _interval(codec, own, name, what)
             allowed[place] = _some((numbers >= low) & (numbers <= high), name, what, codec, own)
         elif isinstance(what, (list, set, frozenset, np.ndarray)):
             values = _numbers(codec, own, name, list(what))
@@ -100,7 +103,7 @@ def asked(
         raise ConditionError(
             f"condition: expected some training row to meet those of {told} together, got none. Widen one of them."
         )
-    return Asked(matrix, fixed, table.places(matrix), tuple(allowed), allowed)
+    return Asked(matrix, fixed, table.places(matrix), tuple(allowed), allowed, within)
 
 
 @dataclass(frozen=True)

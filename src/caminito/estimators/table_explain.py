@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,19 +11,20 @@ from numpy.typing import NDArray
 from caminito.denoiser import LeafTree
 from caminito.estimators.coded import CodedTable
 
-__all__ = ["Names", "tree_text"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Jump", "Names", "tree_picture", "tree_text"]
 
 Names = Callable[[int, Sequence[float]], list[Any]]  # a column and its numbers -> the values they stand for
 
 _SHOWN = 5  # values named in one line
 
 
-def tree_text(
-    tree: LeafTree, column: int, table: CodedTable, names: Sequence[Any], values: Names, max_depth: int
-) -> str:
-    """Rules from the root to nodes `max_depth` down, a line each, indented.
+class Jump(NamedTuple):
+    """What a jump is told from.
 
-    Parameters
+    Attributes
     ----------
     tree : LeafTree
     column : int
@@ -34,12 +35,76 @@ def tree_text(
         Of the columns.
     values : callable
         values(column, numbers) are the values that numbers stand for.
-    max_depth : int >= 1
     """
-    words = _Words(tree, column, table, names, values)
-    known = ", ".join(str(names[each]) for each in tree.columns) or "nothing"
-    head = f"{names[column]}, from {known}: {tree.leaves} {'leaf' if tree.leaves == 1 else 'leaves'}"
+
+    tree: LeafTree
+    column: int
+    table: CodedTable
+    names: Sequence[Any]
+    values: Names
+
+
+def tree_text(jump: Jump, max_depth: int) -> str:
+    """Rules from the root to nodes `max_depth` down, a line each, indented."""
+    words, tree = _Words(*jump), jump.tree
+    known = ", ".join(str(jump.names[each]) for each in tree.columns) or "nothing"
+    head = f"{jump.names[jump.column]}, from {known}: {tree.leaves} {'leaf' if tree.leaves == 1 else 'leaves'}"
     return "\n".join([head, *words.lines(0, "", 0, max_depth)])
+
+
+def tree_picture(jump: Jump, max_depth: int, title: str | None = None, caption: str | None = None) -> Figure:
+    """Those nodes as `caminito.plot.jump_tree` draws them."""
+    from caminito.plot import jump_tree
+
+    words, table, tree = _Words(*jump), jump.table, jump.tree
+    parents, rules, rows, below = [-1], [""], {}, {}
+    todo = [(0, 0, 0)]
+    while todo:
+        node, place, depth = todo.pop(0)
+        if tree.feature[node] < 0 or depth == max_depth:
+            rows[place] = tree.order[tree.first[node] : tree.last[node]]
+            if tree.feature[node] >= 0:
+                below[place] = words.below(node)
+            continue
+        for child, is_left in ((int(tree.left[node]), True), (int(tree.right[node]), False)):
+            todo.append((child, len(parents), depth + 1))
+            parents.append(place)
+            rules.append(words.rule(node, child, is_left))
+    name = str(jump.names[jump.column])
+    return jump_tree(
+        parents,
+        rules,
+        {place: _drawable(jump, of) for place, of in rows.items()},
+        weights={place: table.weights[of] for place, of in rows.items()},
+        below=below,
+        name=name,
+        title=f"The jump that reveals {name}" if title is None else title,
+        caption=caption,
+    )
+
+
+def _drawable(jump: Jump, rows: NDArray[np.int32]) -> NDArray[Any]:
+    """Values of rows: numbers, times, or labels."""
+    table, column = jump.table, jump.column
+    numbers = table.matrix[rows, column]
+    kind = table.columns[column].kind
+    if kind in ("category", "boolean", "ordered"):
+        labels = np.full(len(rows), None, dtype=object)
+        known = ~np.isnan(numbers)
+        labels[known] = [str(value) for value in jump.values(column, numbers[known].tolist())]
+        return labels
+    values = jump.values(column, numbers[~np.isnan(numbers)].tolist())
+    if values and not isinstance(values[0], int | float):
+        import pandas as pd
+
+        spans = isinstance(values[0], pd.Timedelta)
+        out = np.full(len(rows), "NaT", dtype="m8[us]" if spans else "M8[us]")
+        index = pd.to_timedelta(pd.Series(values)) if spans else pd.to_datetime(pd.Series(values), utc=True)
+        out[~np.isnan(numbers)] = index.dt.as_unit("us").to_numpy().astype(out.dtype)
+        return out
+    found = np.full(len(rows), np.nan)
+    found[~np.isnan(numbers)] = values
+    return found
 
 
 class _Words:
@@ -51,15 +116,16 @@ class _Words:
         tree = self.tree
         indent = "    " * depth
         if tree.feature[node] < 0 or depth == deepest:
-            below = f" (then {self._below(node)} leaves)" if tree.feature[node] >= 0 else ""
+            below = f" (then {self.below(node)} leaves)" if tree.feature[node] >= 0 else ""
             yield indent + (f"{rule}: " if rule else "    ") + self._rows(node) + below
             return
         if rule:
             yield indent + rule
         for child, is_left in ((int(tree.left[node]), True), (int(tree.right[node]), False)):
-            yield from self.lines(child, self._rule(node, child, is_left), depth + 1, deepest)
+            yield from self.lines(child, self.rule(node, child, is_left), depth + 1, deepest)
 
-    def _below(self, node: int) -> int:
+    def below(self, node: int) -> int:
+        """How many leaves are below a node."""
         tree = self.tree
         leaves = np.flatnonzero(tree.feature < 0)
         return int(((tree.first[leaves] >= tree.first[node]) & (tree.last[leaves] <= tree.last[node])).sum())
@@ -72,7 +138,8 @@ class _Words:
         numbers = [float(self.table.values[column][code]) for code in codes if code >= 0]
         return [_shown(value) for value in self.values(column, numbers)] + ["missing"] * (-1 in codes)
 
-    def _rule(self, node: int, child: int, is_left: bool) -> str:
+    def rule(self, node: int, child: int, is_left: bool) -> str:
+        """What holds in a child and not in the other."""
         tree, place = self.tree, int(self.tree.feature[node])
         column = tree.columns[place]
         name = str(self.names[column])

@@ -3,9 +3,12 @@
 Each column has a few trees that say it from all others, each grown on its own draw of the weights of the rows (the
 Bayesian bootstrap); a hole takes its value from a donor of the leaf of one of them. Donors are rows whose value was
 observed. What other columns lack is filled first by trees that were shown rows with holes, then drawn again in sweeps,
-given all else.
+given all else. A centre is the same with the median of many donors of more trees, or the most frequent of them, in
+place of one. Draws of one cell are each as likely as donors are, and together they fill their range evenly, as the
+points of a lattice do.
 Source: van Buuren and Groothuis-Oudshoorn 2011 (chained equations); Burgette and Reiter 2010 (trees in them);
-Rubin 1981 (the Bayesian bootstrap).
+Rubin 1981 (the Bayesian bootstrap); Stekhoven and Buehlmann 2012 (centres by forests);
+Roberts 2018 (the lattice).
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import mode
 
 from caminito._random import Stream, uniform
 from caminito.denoiser import Codes, LeafTree
@@ -29,6 +33,8 @@ Floats = NDArray[np.float64]
 _STEP = 1000  # of its draws, apart from those of samples
 _ROWS, _SHARE = 5000, 8  # that a tree is grown on, at most: so many, or an eighth of them
 _FEATURES = 12  # columns that a split is looked for among, at most
+_APART = np.array([0.7548776662466927, 0.5698402909980532])  # of a tree and of a donor, from one draw to the next
+_CENTRE_TREES, _CENTRE_SWEEPS, _CENTRE_DONORS = 16, 3, 5  # donors of each tree
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,8 @@ class Imputer:
         holes = np.tile(np.isnan(matrix[where]), (draws, 1))
         codes = np.tile(self.table.places(matrix[where]), (draws, 1))
         for sweep in range(self.sweeps + 1):
-            u = np.concatenate([self._uniforms(seed, draw, sweep, len(matrix))[where] for draw in range(draws)])
+            first = self._uniforms(seed, sweep, len(matrix))[where]
+            u = np.concatenate([(first + draw * _APART) % 1.0 for draw in range(draws)])
             for column in self.order:
                 rows = np.flatnonzero(holes[:, column])
                 if len(rows):
@@ -93,10 +100,25 @@ class Imputer:
         found[:, where] = np.where(np.isnan(found[:, where]), numbers, found[:, where])
         return found
 
-    def _uniforms(self, seed: int, draw: int, sweep: int, rows: int) -> Floats:
+    def centre(self, matrix: Floats) -> Floats:
+        """Rows with holes, NaN, without them: medians, and the most frequent of what has no order; shape (n, p)."""
+        where = np.flatnonzero(np.isnan(matrix[:, self.among]).any(axis=1))
+        holes, codes = np.isnan(matrix[where]), self.table.places(matrix[where])
+        for sweep in range(_CENTRE_SWEEPS + 1 if len(where) else 0):
+            for column in self.order:
+                rows = np.flatnonzero(holes[:, column])
+                if len(rows):
+                    trees = _CENTRE_TREES if sweep else self.trees
+                    forest = self._forest(column, first=sweep == 0, trees=trees)
+                    codes[rows, column] = self._middle(forest, column, codes[rows])
+        found = matrix.copy()
+        found[where] = np.where(holes, self.table.numbers(codes), matrix[where])
+        return found
+
+    def _uniforms(self, seed: int, sweep: int, rows: int) -> Floats:
         """Two for each cell: which tree, and which donor."""
         width = len(self.table.columns)
-        flat = uniform(seed, Stream.TABLE, _STEP + draw * (self.sweeps + 1) + sweep, rows * width * 2)
+        flat = uniform(seed, Stream.TABLE, _STEP + sweep, rows * width * 2)
         return np.asarray(flat).reshape(rows, width, 2)
 
     @cached_property
@@ -112,13 +134,15 @@ class Imputer:
                     codes[rows, column] = self._donated([grown], column, codes[rows], rng.random((len(rows), 2)))
         return codes
 
-    def _forest(self, column: int, *, first: bool) -> list[_Grown]:
+    def _forest(self, column: int, *, first: bool, trees: int | None = None) -> list[_Grown]:
         """Trees of a column; the first ones know rows of which later columns have holes."""
-        if (column, first) not in self._forests:
-            rng = np.random.default_rng([self.seed, Stream.TABLE, column, first])
-            one = self._masked_tree if first else self._tree
-            self._forests[column, first] = [one(column, self._whole, rng) for _ in range(self.trees)]
-        return self._forests[column, first]
+        trees = self.trees if trees is None else trees
+        forest = self._forests.setdefault((column, first), [])
+        grow = self._masked_tree if first else self._tree
+        for number in range(len(forest), trees):
+            rng = np.random.default_rng([self.seed, Stream.TABLE, column, first, number])
+            forest.append(grow(column, self._whole, rng))
+        return forest[:trees]
 
     def _tree(self, column: int, codes: Codes, rng: np.random.Generator) -> _Grown:
         """One that says a column, where it was observed, from the others as they are in `codes`."""
@@ -149,8 +173,11 @@ class Imputer:
     def _grown(
         self, column: int, seen: Codes, rows: NDArray[np.intp], weights: Floats | None, rng: np.random.Generator
     ) -> _Grown:
-        """The tree of a column from rows as they are seen."""
-        seen, table = seen.copy(), self.table
+        """The tree of a column from rows as they are seen; donors of a leaf stand in the order of their values."""
+        table = self.table
+        sort = np.argsort(table.codes[rows, column], kind="stable")
+        seen, rows = seen[sort], rows[sort]
+        weights = None if weights is None else weights[sort]
         seen[:, column] = table.codes[rows, column]
         tree = fit_leaves(
             seen,
@@ -174,3 +201,16 @@ class Imputer:
             donors = grown.tree.donors(grown.tree.leaf(codes[mine]), u[mine, 1]).rows
             found[mine] = self.table.codes[grown.rows[donors], column]
         return found
+
+    def _middle(self, forest: Sequence[_Grown], column: int, codes: Codes) -> Codes:
+        """Codes of the column, for each row the median of donors of all trees, or the most frequent of their codes."""
+        even = (np.arange(_CENTRE_DONORS) + 0.5) / _CENTRE_DONORS
+        u, each = np.tile(even, len(codes)), []
+        for grown in forest:
+            leaves = np.repeat(grown.tree.leaf(codes), _CENTRE_DONORS)
+            rows = grown.rows[grown.tree.donors(leaves, u).rows]
+            each.append(self.table.codes[rows, column].reshape(len(codes), _CENTRE_DONORS))
+        drawn = np.sort(np.concatenate(each, axis=1), axis=1)
+        if self.table.ordered[column]:
+            return np.asarray(drawn[:, drawn.shape[1] // 2])
+        return np.asarray(mode(drawn, axis=1).mode)

@@ -14,11 +14,13 @@ from caminito._errors import ConfigError
 from caminito.data import Column, TableSource
 from caminito.estimators.choices import Choice
 from caminito.estimators.coded import CodedTable
-from caminito.estimators.jump_families import Denoise
+from caminito.estimators.jump_families import moved_columns
 from caminito.estimators.model import Description
 from caminito.estimators.schema import TableConfig
 from caminito.estimators.table import TableDiffusion
-from caminito.estimators.table_choice import least_rows
+from caminito.estimators.table_choice import candidates, least_rows
+from caminito.estimators.table_constrained import only_reveal
+from caminito.estimators.table_constraints import Rules
 
 __all__ = ["TableReading"]
 
@@ -51,9 +53,11 @@ class TableReading:
             near = difflib.get_close_matches(self.target, names, n=3)
             hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names)}."
             raise ConfigError(f"target: expected a column of the table, got {self.target!r}. {hint}")
-        numbers = [c for c in source.columns if c.kind not in ("category", "boolean") and not c.has_missing]
-        if config.mode == "denoise" and all(column.distinct <= 2 for column in numbers):
-            raise ConfigError("mode denoise: expected numbers without missing values, got none. Use reveal, or auto.")
+        rules = self.rules(config, source)
+        rules.refuse_broken(source.matrix, "the table")
+        only_reveal([config.mode], rules, asked=config.mode not in ("auto", "reveal"))
+        if config.mode not in ("auto", "reveal") and config.missing == "model":
+            candidates(config.mode, CodedTable(source.matrix, source.columns))
 
     def table(self, frame: Any) -> Any:
         """The frame as it is fitted: the target last."""
@@ -65,6 +69,16 @@ class TableReading:
         """Columns in the order of `table`."""
         return sorted(source.columns, key=lambda column: column.name == self.target)
 
+    def rules(self, config: TableConfig, source: TableSource) -> Rules:
+        """The constraints, read for the columns of the table.
+
+        Raises
+        ------
+        ConfigError
+            If one says nothing, or no row could meet them all.
+        """
+        return Rules(config.constraints, source.codec)
+
     def build(self, config: TableConfig) -> TableDiffusion:
         """The estimator, not yet fitted."""
         options = {name: getattr(config, name) for name in type(config).model_fields if name != "validation_fraction"}
@@ -73,23 +87,25 @@ class TableReading:
     def plan(self, config: TableConfig, source: TableSource) -> Description:
         """What `fit` would choose from, and why; nothing is fitted."""
         table = CodedTable(source.matrix, source.columns)
-        moved = Denoise(table, start=0.3).moved
-        rest = len(source.columns) - len(moved)
-        numeric = len(moved) >= 2 and rest <= max(1, len(moved) // 8)
-        told = f"{len(moved)} of {len(source.columns)} columns are numbers without missing values"
+        told = f"{len(moved_columns(table))} of {len(source.columns)} columns are numbers without missing values"
         plan = Description()
+        rules = self.rules(config, source)
         if config.mode != "auto":
             plan["mode"] = Choice(config.mode, "asked for")
-        elif numeric:
-            plan["mode"] = Choice("reveal or denoise", f"{told}; what does better on rows kept aside")
+        elif rules.bind or rules.choices:
+            plan["mode"] = Choice("reveal", "constraints bind columns to one another, which it alone keeps to")
+        elif len(tried := candidates("auto", table)) > 1:
+            plan["mode"] = Choice(" or ".join(tried), f"{told}; what does better on rows kept aside")
         else:
-            plan["mode"] = Choice("reveal", f"{told}; denoise needs nearly all")
+            plan["mode"] = Choice("reveal", f"{told}; denoise needs half of them, and at most 5000 rows")
         least = max(least_rows(table) if config.min_rows == "auto" else config.min_rows, config.privacy_k)
         plan["rows in a leaf"] = Choice(least, "by the number of rows and of those that repeat; privacy_k at least")
         kept = "drawn like any value" if config.missing == "model" else "to be filled"
         holes = [column for column in source.columns if column.has_missing]
         if holes:
             plan["missing values"] = Choice(kept, f"{len(holes)} of {len(source.columns)} columns have some")
+        if rules.rules:
+            plan["constraints"] = Choice(rules.describe(), f"met by all of the {len(source.frame)} rows")
         return plan
 
     def to_dict(self) -> dict[str, Any]:

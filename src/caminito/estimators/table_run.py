@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,15 @@ from caminito.estimators.card import table_card
 from caminito.estimators.folder import RunFolder, altered, refuse_occupied, stored, written
 from caminito.estimators.schema import TableConfig, parse_table_config
 from caminito.estimators.table import TableDiffusion
+from caminito.estimators.table_progress import FitProgress, watched
 from caminito.estimators.table_reading import TableReading
 
 __all__ = ["LEAST_HELD_OUT", "TableRun"]
 
 LEAST_HELD_OUT = 10
 """Rows that are worth keeping aside: with fewer nothing is measured, so none are."""
+
+_TOLD = 0.5  # seconds between two writings of where a fit stands
 
 
 class TableRun(RunFolder):
@@ -125,8 +129,22 @@ class TableRun(RunFolder):
             )
         return TableDiffusion.load(self.path / "model")
 
-    def train(self, source: TableSource, *, resume: bool = False) -> TableDiffusion:
-        """Fit to a table and write everything down.
+    def train(
+        self,
+        source: TableSource,
+        *,
+        resume: bool = False,
+        report: Callable[[FitProgress], None] | None = None,
+    ) -> TableDiffusion:
+        """Fit to a table and write everything down, meanwhile in status.json how far it is.
+
+        Parameters
+        ----------
+        source : TableSource
+        resume : bool
+            Whether the run was started before; it is fitted from its beginning, to the same model.
+        report : callable, optional
+            Called with each `FitProgress`; what it raises ends the fit.
 
         Raises
         ------
@@ -140,11 +158,13 @@ class TableRun(RunFolder):
         self._tell(state="running", pid=os.getpid(), message="")
         clock = time.monotonic()
         try:
-            model = self.reading.build(self.config).fit(self.split(source)[0])
+            with watched(_Journal(self, report)):
+                model = self.reading.build(self.config).fit(self.split(source)[0])
             fitted = time.monotonic()
             model.save(self.path / "model")
         except KeyboardInterrupt:
-            self._tell(state="interrupted", message="nothing was saved; going on starts from the beginning")
+            message = "nothing was saved; going on starts from the beginning, to the same model"
+            self._tell(state="interrupted", message=message)
             self.events.append("interrupt", elapsed=time.monotonic() - clock)
             raise
         except Exception as error:
@@ -159,3 +179,22 @@ class TableRun(RunFolder):
         self.events.append("finish", spent=spent)
         self._tell(state="finished", fraction=1.0, remaining=0.0, elapsed=sum(spent.values()), spent=spent, message="")
         return model
+
+
+class _Journal:
+    """Writes how far a fit is: to the log each thing that is done, to status.json where it stands."""
+
+    def __init__(self, run: TableRun, report: Callable[[FitProgress], None] | None) -> None:
+        self.run, self.report, self.what, self.told = run, report, "", 0.0
+
+    def __call__(self, progress: FitProgress) -> None:
+        now, run = time.monotonic(), self.run
+        facts = {"fitted": progress.what, "done": progress.done, "total": progress.total}
+        if progress.what != self.what:
+            run.events.append("fitted", what=progress.what, done=progress.done, total=progress.total)
+        if progress.what != self.what or now - self.told >= _TOLD:
+            run._tell(**facts, fraction=progress.fraction, remaining=progress.remaining, elapsed=progress.elapsed)
+            self.told = now
+        self.what = progress.what
+        if self.report is not None:
+            self.report(progress)

@@ -1,6 +1,6 @@
 """A fitted table model as a folder: arrays in safetensors, all else in JSON; loading reads values and never runs code.
 
-model/ manifest.json   arrays.safetensors
+model/ manifest.json   arrays.safetensors   network/ (of mode network: a model of its own)
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from numpy.typing import NDArray
 from caminito._errors import RunError
 from caminito._files import read_json, read_tensors, write_json, write_tensors
 from caminito.data import TableCodec
-from caminito.denoiser import Forest, LeafTree
+from caminito.denoiser import Boosted, Forest, LeafTree
+from caminito.estimators.boost_jumps import Boost
 from caminito.estimators.choices import Choice
 from caminito.estimators.coded import CodedTable
-from caminito.estimators.jump_families import Denoise, Reveal
-from caminito.estimators.model import Description
+from caminito.estimators.jump_families import Denoise
+from caminito.estimators.model import Description, DiffusionModel
+from caminito.estimators.network_jumps import Network
 from caminito.estimators.table import TableDiffusion
 from caminito.estimators.table_choice import Trial
+from caminito.estimators.table_constrained import revealing
+from caminito.estimators.table_constraints import Rules, plain, unplain
 
 __all__ = ["load_table", "save_table"]
 
@@ -42,10 +46,21 @@ def save_table(model: TableDiffusion, path: Path) -> None:
     if denoise is not None:
         for number, forest in enumerate(denoise.denoiser.regressors):
             arrays |= {f"forest/{number}/{name}": value for name, value in forest.arrays().items()}  # type: ignore[attr-defined]
+    ranked = model._ranked
+    walker = denoise or ranked
+    if walker is not None and walker.ends is not None:
+        arrays["ends"] = walker.ends
+    if isinstance(ranked, Boost):
+        arrays["boost/mean"], arrays["boost/cov"] = ranked.denoiser.line
+        for number, level in enumerate(ranked.denoiser.levels):
+            arrays |= {f"boost/{number}/{name}": value for name, value in level.arrays().items()}
+    if isinstance(ranked, Network):
+        ranked.model.save(path / "network")
     tensors = {name: torch.from_numpy(np.array(value, order="C")) for name, value in arrays.items()}
     digest = write_tensors(path / "arrays.safetensors", tensors)
     parameters = model.get_params(deep=False)
     parameters["types"] = None if model.types is None else [[name, kind] for name, kind in model.types.items()]
+    parameters["constraints"] = plain(model.constraints)
     if not isinstance(parameters["random_state"], (int, type(None))):
         parameters["random_state"] = model._seed
     write_json(
@@ -68,10 +83,12 @@ def save_table(model: TableDiffusion, path: Path) -> None:
             else {
                 "start": denoise.start,
                 "jitter": denoise.jitter,
+                "along": denoise.along,
                 "levels": denoise.levels,
                 "spread": denoise.spread.tolist(),
                 "data_std": denoise.denoiser.precondition.data_std,
             },
+            "boost": len(ranked.denoiser.levels) if isinstance(ranked, Boost) else None,
             "arrays": {"file": "arrays.safetensors", "sha256": digest},
         },
     )
@@ -101,10 +118,12 @@ def load_table(path: Path) -> TableDiffusion:
 
 def _rebuilt(facts: Mapping[str, Any], path: Path) -> TableDiffusion:
     types = facts["parameters"]["types"]
-    model = TableDiffusion(**facts["parameters"] | {"types": None if types is None else dict(types)})
+    given = facts["parameters"] | {"types": None if types is None else dict(types)}
+    model = TableDiffusion(**given | {"constraints": unplain(given.get("constraints", []))})
     tensors = read_tensors(path / facts["arrays"]["file"], facts["arrays"]["sha256"])
     arrays = {name: value.numpy() for name, value in tensors.items()}
     model.codec_ = TableCodec.from_dict(facts["codec"])
+    model._rules = Rules(model.constraints, model.codec_)
     model._target = None if facts["target"] is None else TableCodec.from_dict(facts["target"])
     model.n_features_in_ = len(model.codec_.columns_)
     if all(isinstance(name, str) for name in model.codec_.names_):
@@ -123,14 +142,29 @@ def _rebuilt(facts: Mapping[str, Any], path: Path) -> TableDiffusion:
         (column, tuple(known)): LeafTree.from_arrays(_part(arrays, f"tree/{number}/"), table.weights)
         for number, (column, known) in enumerate(told["trees"])
     }
-    model._reveal = Reveal(table, told["order"], min_rows=told["min_rows"], seed=model._seed, trees=trees)
+    how = {"min_rows": told["min_rows"], "seed": model._seed, "trees": trees}
+    model._reveal = revealing(table, told["order"], model._rules, **how)
     model._denoise = model._training = None
+    model._ranked = None
     if facts["denoise"] is not None:
         told = facts["denoise"]
-        denoise = Denoise(table, start=told["start"], jitter=told["jitter"], levels=told["levels"], seed=model._seed)
+        how = {name: told[name] for name in ("start", "jitter", "along", "levels")}
+        denoise = Denoise(table, **how, seed=model._seed)
         forests = [Forest.from_arrays(_part(arrays, f"forest/{number}/")) for number in range(told["levels"])]
         denoise.denoiser, denoise.spread = denoise.of(forests, told["data_std"]), np.array(told["spread"])
+        denoise.ends = arrays.get("ends")
         model._denoise = denoise
+    if model.mode_ == "boost":
+        boost = Boost(table, model._reveal, min_rows=told["min_rows"], seed=model._seed)
+        levels = [Boosted.from_arrays(_part(arrays, f"boost/{number}/")) for number in range(facts["boost"])]
+        boost.denoiser = boost.of(levels, arrays["boost/mean"], arrays["boost/cov"])
+        model._ranked = boost
+    if model.mode_ == "network":
+        network = Network(table, model._reveal, seed=model._seed)
+        network.model = DiffusionModel.load(path / "network")
+        model._ranked = network
+    if model._ranked is not None:
+        model._ranked.ends = arrays["ends"]
     return model
 
 

@@ -15,6 +15,7 @@ from caminito.plot.moving import gif_bytes, moving_images, moving_paths
 from caminito.plot.png import png_bytes, read_recipe
 from caminito.plot.points import histogram1d, scatter, trajectories
 from caminito.plot.style import theme
+from caminito.plot.tree import jump_tree
 
 __all__ = [
     "corruption",
@@ -25,6 +26,7 @@ __all__ = [
     "gif_bytes",
     "histogram1d",
     "image_grid",
+    "jump_tree",
     "jumps",
     "kernels",
     "loss_by_level",

@@ -13,19 +13,39 @@ from caminito.testing.oracles import (
     propagate,
 )
 from caminito.testing.report import BrokenIdentity, Report, Row
+from caminito.testing.targets import (
+    KnownTarget,
+    bananas,
+    funnel,
+    logistic,
+    mog40,
+    phi4,
+    phi4_laplace,
+    rings,
+    two_modes,
+)
 
 __all__ = [
     "BrokenIdentity",
+    "KnownTarget",
     "Moments",
     "Report",
     "Row",
     "UnitNoise",
+    "bananas",
     "check_denoiser",
     "check_process",
     "check_solver",
     "conditional",
     "ddim_factor",
     "flow_map",
+    "funnel",
     "joint",
+    "logistic",
+    "mog40",
+    "phi4",
+    "phi4_laplace",
     "propagate",
+    "rings",
+    "two_modes",
 ]

@@ -178,7 +178,8 @@ def test_train_says_what_was_chosen_and_writes_a_run(here: Path, told: str) -> N
     assert re.fullmatch(r"[0-9a-f]{64}", facts["fingerprint"])
     assert json.loads(Path(RUN, "status.json").read_text())["state"] == "finished"
     events = [json.loads(line)["event"] for line in Path(RUN, "events.jsonl").read_text().splitlines()]
-    assert events[:3] == ["start", "choices", "finish"]
+    assert [event for event in events if event != "fitted"][:3] == ["start", "choices", "finish"]
+    assert events.count("fitted") >= 2
     assert "120 rows of 6 columns" in Path(RUN, "card.md").read_text()
     assert done("doctor", RUN).count(" ok ") == 3
 
@@ -214,7 +215,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_model(here: Path, monkeypatc
 
 def test_a_mode_that_the_columns_do_not_allow_is_refused_before_there_is_a_run(here: Path) -> None:
     Path("words.csv").write_text("a,b\n" + "x,y\nz,y\nx,w\n" * 10)
-    assert "mode denoise: expected numbers" in refused("train", "words.csv", "--mode", "denoise", "--out", "never")
+    assert "mode='denoise': expected numbers" in refused("train", "words.csv", "--mode", "denoise", "--out", "never")
     assert not Path("never").exists()
     told = done("inspect", "words.csv")
     assert "mode reveal" in told and "duplicates 27 rows" in told
@@ -268,6 +269,8 @@ def test_impute_keeps_what_is_known_and_fills_the_rest(here: Path) -> None:
     drawn = [Path(f"many_{i}.csv").read_text() for i in (1, 2, 3)]
     assert len(set(drawn)) > 1 and not Path("many.csv").exists()
     assert "holes_full.csv" in done("impute", RUN, "holes.csv")
+    done("impute", RUN, "holes.csv", "--centre", "-o", "centre.csv")
+    assert not pd.read_csv("centre.csv").isna().any(axis=None)
 
 
 # -- evaluate and report ----------------------------------------------------------------------------------------------
@@ -407,3 +410,86 @@ def test_places_that_cannot_hold_a_table_are_refused_before_drawing(here: Path) 
     assert "-n: expected a whole number of at least 1" in refused("sample", RUN, "-n", 0)
     assert "--draws: expected a whole number of at least 1" in refused("impute", RUN, "flowers.csv", "--draws", 0)
     assert "expected a table" in refused("impute", RUN, "holes.xlsx")
+
+
+# -- constraints and progress -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stays(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("stays")
+    rng = np.random.default_rng(0)
+    came = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 300, ROWS), "D")
+    nights = rng.integers(1, 9, ROWS)
+    frame = pd.DataFrame(
+        {"came": came, "left": came + pd.to_timedelta(nights, "D"), "price": rng.integers(20, 90, ROWS)}
+    )
+    frame["beds"] = rng.integers(1, 4, ROWS)
+    frame["total"] = frame["price"] * frame["beds"]
+    frame.to_csv(path / "stays.csv", index=False)
+    return path
+
+
+BOUND = ["--constraint", "came < left", "--constraint", "total = price * beds"]
+
+
+def test_constraints_are_understood_kept_and_shown_on_the_page(stays: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(stays)
+    told = done("inspect", "stays.csv", *BOUND)
+    assert "met by all of the 120 rows" in told and "--constraint 'came < left'" in told
+    assert "constraints bind columns" in told and "total = price * beds" in told
+    shown = done("train", "stays.csv", "--out", "run", *BOUND)
+    assert "Chosen from the data" in shown
+    done("sample", "run", "-n", "200", "--where", "total=100..200, left=2024-03-01..2024-03-31", "-o", "made.csv")
+    made = pd.read_csv("made.csv", parse_dates=["came", "left"])
+    assert (made["came"] < made["left"]).all() and made["left"].between("2024-03-01", "2024-03-31").all()
+    assert (made["total"] == made["price"] * made["beds"]).all() and made["total"].between(100, 200).all()
+    holed = pd.read_csv("stays.csv").head(20)
+    holed.loc[::2, "left"] = None
+    holed.loc[::3, "total"] = None
+    holed.to_csv("holes.csv", index=False)
+    done("impute", "run", "holes.csv", "-o", "full.csv")
+    full = pd.read_csv("full.csv", parse_dates=["came", "left"])
+    assert (full["came"] < full["left"]).all() and (full["total"] == full["price"] * full["beds"]).all()
+    done("report", "run")
+    page = Path("run/report.html").read_text()
+    assert "How a row comes about" in page and "the tree that reveals left" in page
+    assert "the tree that reveals total" not in page  # it is computed
+
+
+def test_a_constraint_that_rows_break_or_that_says_nothing_leaves_no_run(
+    stays: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(stays)
+    told = refused("train", "stays.csv", "--out", "never", "--constraint", "left <= came")
+    assert "120 rows do not meet 'left <= came': 0, 1, 2, 3, 4" in told and "leave the constraint out" in told
+    assert "Did you mean 'left'" in refused("inspect", "stays.csv", "--constraint", "came < lft")
+    told = refused("train", "stays.csv", "--out", "never", "--mode", "denoise", "--constraint", "came < left")
+    assert "Use mode='reveal' or 'auto'" in told
+    assert "--constraint: not for" in refused("train", "digits", "--constraint", "a < b")
+    assert not Path("never").exists()
+
+
+def test_ctrl_c_ends_a_fit_between_two_of_its_parts(stays: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(stays)
+
+    class Pressed:
+        requested = True
+
+        def __enter__(self) -> Pressed:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    with monkeypatch.context() as patch:
+        patch.setattr("caminito.cli.train.Stop", Pressed)
+        result = said("train", "stays.csv", "--out", "cut")
+    assert result.exit_code == 130
+    assert re.search(r"Interrupted at [1-9]\d* %: nothing was saved; going on .* to the same model", result.output)
+    assert "caminito train --resume cut" in result.output
+    assert json.loads(Path("cut/status.json").read_text())["fitted"].startswith("reveal on rows kept aside")
+    done("train", "--resume", "cut")
+    done("train", "stays.csv", "--out", "whole")
+    ours, theirs = (caminito.load(run).sample(30, random_state=1) for run in ("cut", "whole"))
+    pd.testing.assert_frame_equal(ours, theirs)

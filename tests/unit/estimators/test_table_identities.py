@@ -265,7 +265,7 @@ def test_trees_that_conditions_ask_for_are_let_go_when_they_are_many(revealed, m
 
 
 @pytest.mark.parametrize(
-    "bad", [{"mode": "boost"}, {"min_rows": 0}, {"privacy_k": 0}, {"missing": "drop"}, {"start": -1}, {"copies": "no"}]
+    "bad", [{"mode": "forest"}, {"min_rows": 0}, {"privacy_k": 0}, {"missing": "drop"}, {"start": -1}, {"copies": "no"}]
 )
 def test_impossible_settings_are_refused(bad):
     with pytest.raises(ConfigError, match=next(iter(bad))):

@@ -12,13 +12,14 @@ from caminito import TableDiffusion
 from caminito.errors import ConfigError, DataError
 
 MEANS, NOISE = {"x": 0.0, "y": 3.0, "z": -3.0}, np.array([-1.0, 0.0, 1.0])
+SHARES = [0.2, 0.3, 0.5]
 
 
 def law(rows: int, seed: int) -> pd.DataFrame:
     """v is a mean of its own for each kind, and one of three values around it; w is v to the other side."""
     rng = np.random.default_rng(seed)
     kind = rng.choice(list(MEANS), rows)
-    v = np.array([MEANS[k] for k in kind]) + rng.choice(NOISE, rows, p=[0.2, 0.3, 0.5])
+    v = np.array([MEANS[k] for k in kind]) + rng.choice(NOISE, rows, p=SHARES)
     return pd.DataFrame(
         {"kind": kind, "v": v, "w": -v + rng.choice([0.0, 0.5], rows), "free": rng.integers(0, 3, rows)}
     )
@@ -51,8 +52,32 @@ def test_imputed_cells_have_the_conditional_law(model):
             assert abs(v.var() - 0.61) < 5 * np.sqrt(fourth - 0.61**2) * np.sqrt(1 / n + 1.25 / learnt) + 0.02
         rest = full["w"] + full["v"]  # both were missing: drawn together, not apart
         assert rest.isin([0.0, 0.5]).mean() > 0.97
-    same = (draws[0]["v"] == draws[1]["v"]).mean()
-    assert abs(same - 0.38) < 0.1  # sum of p^2
+
+
+def test_draws_of_one_cell_are_spread_over_its_law(model):
+    frame = law(600, 1)
+    frame[["v", "w"]] = np.nan
+    values = np.stack([full["v"] for full in model.impute(frame, n_draws=10, random_state=1)])
+    noise = np.round(values - frame["kind"].map(MEANS).to_numpy(), 6)
+    shares = np.stack([(noise == value).mean(axis=0) for value in NOISE])
+    apart = np.sqrt(0.61 / 10)  # of the mean of ten draws, were they independent
+    assert noise.mean(axis=0).std() < 0.6 * apart
+    np.testing.assert_allclose(shares.mean(axis=1), SHARES, atol=0.05)
+
+
+def test_centres_are_medians_and_the_most_frequent():
+    rng, rows = np.random.default_rng(0), 4000
+    kind = rng.choice(["x", "y"], rows)
+    noise = rng.choice([-1.0, 0.0, 5.0], rows, p=[0.2, 0.45, 0.35])  # median 0, mean 1.55
+    word = np.where(rng.random(rows) < 0.7, kind, "other")
+    frame = pd.DataFrame({"kind": kind, "v": np.where(kind == "x", 0.0, 10.0) + noise, "word": word})
+    model = TableDiffusion(mode="reveal", random_state=0).fit(frame)
+    holes = pd.DataFrame({"kind": ["x", "y"] * 50, "v": np.nan, "word": [None] * 100})
+    full = model.impute(holes, how="centre")
+    assert (full["v"] == np.where(full["kind"] == "x", 0.0, 10.0)).all()
+    assert (full["word"] == full["kind"]).all()
+    pd.testing.assert_frame_equal(full, model.impute(holes, how="centre", random_state=9))
+    np.testing.assert_array_equal(model.impute(holes[:1], how="centre").iloc[0], full.iloc[0])
 
 
 def test_a_category_is_told_from_numbers_that_tell_it(model):
@@ -167,5 +192,9 @@ def test_what_cannot_be_filled_is_refused(model):
         model.impute(frame.drop(columns="free"))
     with pytest.raises(ConfigError, match="n_draws"):
         model.impute(frame, n_draws=0)
+    with pytest.raises(ConfigError, match="how: expected 'sample' or 'centre', got 'mean'"):
+        model.impute(frame, how="mean")
+    with pytest.raises(ConfigError, match="how='centre' has one answer"):
+        model.impute(frame, how="centre", n_draws=2)
     with pytest.raises(ValueError, match="same order"):
         model.transform(frame[frame.columns[::-1]])
