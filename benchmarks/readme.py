@@ -106,6 +106,31 @@ SPANISH = {
         "Orden ajustado entre 64 y 512 llamadas al denoiser; error con 512."
     ),
     "evaluations": "evaluaciones",
+    "oracle": "oráculo",
+    "tables": "tablas",
+    "table": "tabla",
+    "Inside the gate of privacy:": "Dentro de la puerta de privacidad:",
+    "outside:": "fuera:",
+    "Most memory": "Memoria máxima",
+    "largest model": "modelo mayor",
+    "seconds for all": "segundos en total",
+    "seconds per table": "segundos por tabla",
+    "Caminito, draws": "Caminito, sorteos",
+    "Caminito, centres": "Caminito, centros",
+    "utility": "utilidad",
+    "fit, CPU-s": "ajuste, s de CPU",
+    "fit, MiB": "ajuste, MiB",
+    "rows per second": "filas por segundo",
+    "In brackets: what real rows get that the model has not seen.": (
+        "Entre paréntesis: lo que obtienen filas reales que el modelo no ha visto."
+    ),
+    "conditions": "condiciones",
+    "rows that break them": "filas que las incumplen",
+    "rows of 20 columns": "filas de 20 columnas",
+    "as many rows drawn, CPU-s": "otras tantas filas generadas, s de CPU",
+    "drawn, MiB": "generadas, MiB",
+    "DCR ratio": "razón DCR",
+    "CPU-s": "s de CPU",
     "images; the same network in 128 steps": "imágenes; la misma red en 128 pasos",
     "real training images": "imágenes reales de entrenamiento",
 }
@@ -388,6 +413,99 @@ def trilemma(facts: Mapping[str, Any], language: str) -> list[str]:
     return [*table([say(h, language) for h in ("source of samples", *columns.values())], rows), "", told]
 
 
+def tables_forest27(facts: Mapping[str, Any], language: str) -> list[str]:
+    """tables_forest27.json: means over the tables beside what the paper's results file says of others."""
+    columns = ("W_train", "W_test", "cov_train", "cov_test", "R2", "F1", "P_bias", "cov_rate")
+    found, means = facts.get("tables", {}), facts.get("means", {})
+    shown = [name for name in columns if name in means]
+    total = facts.get("cpu_seconds_of_all")
+    rows = [["**Caminito**", *(number(means[name]) for name in shown), number(total)]]
+    for name, figures in facts.get("published", {}).items():
+        seconds = figures.get("seconds")
+        cells = [number(figures.get(key)) for key in shown]
+        rows.append([say(name, language), *cells, DASH if seconds is None else number(27 * seconds)])
+    outside = facts.get("not_private", [])
+    told = [
+        f"{len(found)} {say('tables', language)}, {facts.get('splits', DASH)} x {facts.get('made', DASH)}.",
+        f"{say('Inside the gate of privacy:', language)} {len(found) - len(outside)}; "
+        f"{say('outside:', language)} {', '.join(outside) or DASH}.",
+        f"{say('Most memory', language)}: {number(facts.get('most_mib'))} MiB; {say('largest model', language)}: "
+        f"{number((facts.get('most_bytes') or float('nan')) / 1e6)} MB.",
+    ]
+    head = [say("method", language), *shown, say("seconds for all", language)]
+    return [*table(head, rows), "", " ".join(told)]
+
+
+def tables_large(facts: Mapping[str, Any], language: str) -> list[str]:
+    """tables_large.json."""
+    columns = ("shape", "trend", "c2st", "utility")
+    rows = []
+    for name, found in facts.get("tables", {}).items():
+        scores = [found.get(key, {}) for key in columns]
+        cells = [f"{number(score.get('value'))} ({number(score.get('floor'))})" for score in scores]
+        rows.append([name, *cells, number(found.get("fit_cpu")), number(found.get("rows_per_second"))])
+    words = ("table", "Shape, %", "Trend, %", "C2ST", "utility", "fit, CPU-s", "rows per second")
+    told = "In brackets: what real rows get that the model has not seen."
+    return [*table([say(word, language) for word in words], rows), "", say(told, language)]
+
+
+def tables_impute(facts: Mapping[str, Any], language: str) -> list[str]:
+    """tables_impute.json."""
+    means = facts.get("means", {})
+    columns = ("MinMAE", "AvgMAE", "W_train", "W_test")
+    rows = [
+        [say("Caminito, draws", language), *(number(means.get(key)) for key in columns), number(means["cpu_seconds"])],
+        [
+            say("Caminito, centres", language),
+            *(number(means.get(f"centre_{key}")) for key in columns),
+            number(means.get("centre_cpu_seconds")),
+        ],
+    ]
+    for name, figures in facts.get("published", {}).items():
+        rows.append([name, *(number(figures.get(key)) for key in columns), number(figures.get("seconds"))])
+    head = [say("method", language), *columns, say("seconds per table", language)]
+    return [*table(head, rows), "", f"{len(facts.get('tables', {}))} {say('tables', language)}."]
+
+
+def tables_conditions(facts: Mapping[str, Any], language: str) -> list[str]:
+    """tables_conditions.json."""
+    rows = [
+        [
+            name,
+            number(found.get("conditions")),
+            number(found.get("rows_that_break_them")),
+            f"{number(found['c2st']['value'])} ({number(found['c2st']['floor'])})",
+            number(found.get("rows_per_second_of_10000")),
+        ]
+        for name, found in facts.get("tables", {}).items()
+    ]
+    words = ("table", "conditions", "rows that break them", "C2ST", "rows per second")
+    return table([say(word, language) for word in words], rows)
+
+
+def tables_million(facts: Mapping[str, Any], language: str) -> list[str]:
+    """tables_million.json."""
+    rows = [
+        [number(int(count)), *(number(found.get(key)) for key in ("fit_cpu", "fit_mib", "draw_cpu", "draw_mib"))]
+        for count, found in facts.get("rows", {}).items()
+    ]
+    words = ("rows of 20 columns", "fit, CPU-s", "fit, MiB", "as many rows drawn, CPU-s", "drawn, MiB")
+    return table([say(word, language) for word in words], rows)
+
+
+def tables_side(facts: Mapping[str, Any], language: str) -> list[str]:
+    """tables_side.json: ours and ForestDiffusion in one run."""
+    rows = []
+    for name, found in facts.get("tables", {}).items():
+        for method in ("caminito", "ForestDiffusion"):
+            figures = found.get(method, {})
+            keys = ("W_train", "W_test", "cov_train", "cov_test", "dcr_ratio", "cpu_seconds")
+            memory = figures.get("memory", {}).get("fit_mib")
+            rows.append([f"{name}, {method}", *(number(figures.get(key)) for key in keys), number(memory)])
+    words = ("table", "W_train", "W_test", "cov_train", "cov_test", "DCR ratio", "CPU-s", "MiB")
+    return table([say(word, language) for word in words], rows)
+
+
 TABLES = {
     "digits": digits,
     "toys": toys,
@@ -400,9 +518,16 @@ TABLES = {
     "unet_ablation": unet_ablation,
     "trilemma": trilemma,
     "gpu_unet": gpu_unet,
+    "tables_forest27": tables_forest27,
+    "tables_large": tables_large,
+    "tables_impute": tables_impute,
+    "tables_conditions": tables_conditions,
+    "tables_million": tables_million,
+    "tables_side": tables_side,
 }
 SCRIPTS = {f"few_steps_{data}": f"few_steps.py --data {data} --name few_steps_{data}" for data in ("digits", "mnist")}
 SCRIPTS |= {f"ddpm_{data}": f"ddpm.py --data {data}" for data in ("digits", "mnist")}
+SCRIPTS |= {name: f"tables.py --part {name.removeprefix('tables_')}" for name in TABLES if name.startswith("tables_")}
 FOLDERS = {"gpu_unet": "gpu"}  # of results, where it is not the folder itself
 
 
