@@ -1,0 +1,92 @@
+"""The normal family of tables: noise along the data, columns that keep their law, and how far samples are led."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ks_2samp
+
+from caminito import TableDiffusion
+from caminito.data import TableCodec
+from caminito.estimators.coded import CodedTable
+from caminito.estimators.jump_families import Denoise
+from caminito.estimators.table_choice import Trial, candidates, least_rows
+
+
+def bound(rows: int = 1200) -> pd.DataFrame:
+    """y is x but for a hundredth, z is skewed, and grid takes four values."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(rows)
+    return pd.DataFrame(
+        {
+            "x": x,
+            "y": x + 0.01 * rng.standard_normal(rows),
+            "z": rng.exponential(size=rows) ** 2,
+            "grid": rng.choice([0, 1, 2, 5], rows, p=[0.1, 0.2, 0.3, 0.4]),
+        }
+    )
+
+
+def family(frame: pd.DataFrame, **options) -> Denoise:
+    matrix = TableCodec().fit(frame).encode(frame)
+    table = CodedTable(matrix, TableCodec().fit(frame).columns_)
+    return Denoise(table, start=0.2, copies=3, trees=6, **options).fit()
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    return bound()
+
+
+def test_noise_along_the_data_keeps_what_is_nearly_a_sum_of_others(frame):
+    apart = {}
+    for along in (False, True):
+        drawn = family(frame, along=along).draw(1000, seed=1)
+        apart[along] = np.std(drawn[:, 1] - drawn[:, 0])
+        assert np.std(drawn[:, 0]) == pytest.approx(1.0, abs=0.15)  # forests draw to the middle
+    assert apart[True] < 0.02 < 0.05 < apart[False]
+
+
+def test_uncorrelated_columns_are_left_where_they_are():
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame(rng.standard_normal((4000, 3)), columns=list("abc"))
+    one = Denoise(family(frame, along=True).table, start=0.2, along=True)
+    np.testing.assert_allclose(one._axes, np.eye(3), atol=0.05)
+    np.testing.assert_allclose(one._axes @ one._back, np.eye(3), atol=1e-9)
+
+
+def test_straightened_columns_have_the_law_of_the_training_rows(frame):
+    one = family(frame)
+    before = ks_2samp(one.draw(2000, seed=2)[:, 2], frame["z"]).statistic
+    drawn = one.straighten().draw(2000, seed=2)
+    bound_of_equal_laws = 1.63 * np.sqrt(1 / 2000 + 1 / len(frame))  # of one in a hundred
+    assert ks_2samp(drawn[:, 2], frame["z"]).statistic < bound_of_equal_laws < before
+    for value, share in frame["grid"].value_counts(normalize=True).items():
+        error = np.sqrt(share * (1 - share) / 2000)
+        assert abs((drawn[:, 3] == value).mean() - share) < 5 * error + 1 / 200  # quantiles are kept at 200 places
+    assert drawn[:, 2].min() >= frame["z"].min() and drawn[:, 2].max() <= frame["z"].max()
+
+
+def test_a_saved_model_draws_the_same_straightened_rows(frame, tmp_path):
+    model = TableDiffusion(mode="denoise", start=0.2, jitter=0.3, random_state=0).fit(frame)
+    assert model._denoise.ends is not None and model._denoise.along
+    model.save(tmp_path / "model")
+    again = TableDiffusion.load(tmp_path / "model")
+    pd.testing.assert_frame_equal(again.sample(50, random_state=3), model.sample(50, random_state=3))
+    assert least_rows(model._reveal.table) == 5
+
+
+def test_large_tables_are_revealed():
+    codec = TableCodec()
+    matrix = codec.fit_encode(pd.DataFrame(np.random.default_rng(0).standard_normal((5001, 3))))
+    assert candidates("auto", CodedTable(matrix, codec.columns_)) == ["reveal"]
+    assert candidates("auto", CodedTable(matrix[:5000], codec.columns_)) == ["reveal", "denoise"]
+
+
+@pytest.mark.parametrize(
+    ("nearest", "near", "off"), [(1.0, 0.0, 0.0), (0.4, 1.0, 1.0), (1.8, 0.0, 0.5), (float("nan"), 0.0, 0.0)]
+)
+def test_too_near_is_told_from_too_far(nearest, near, off):
+    trial = Trial("reveal", {}, 1.0, nearest, 0.0, 0.0)
+    assert trial.near == pytest.approx(near) and trial.off == pytest.approx(off)
