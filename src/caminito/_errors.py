@@ -12,6 +12,7 @@ __all__ = [
     "CaminitoWarning",
     "ConditionError",
     "ConfigError",
+    "CrowdedLadder",
     "DataError",
     "DegenerateWeights",
     "FellBack",
@@ -118,3 +119,7 @@ class RunsDisagree(CaminitoWarning):
 
 class FellBack(CaminitoWarning):
     """The method that was meant does not fit the density, and another one was used."""
+
+
+class CrowdedLadder(CaminitoWarning):
+    """Noise was undone with fewer rungs than the way back asks for."""

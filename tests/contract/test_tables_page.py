@@ -1,12 +1,14 @@
-"""The page on tables: its code runs, and prints what the page shows."""
+"""The pages on tables and on densities: their code runs, and prints what they show."""
 
+import pytest
 from pages import blocks, said
 
 
-def test_the_page_prints_what_it_shows():
+@pytest.mark.parametrize(("page", "outputs"), [("tables.md", 6), ("density.md", 2)])
+def test_the_page_prints_what_it_shows(page, outputs):
     names = {"__name__": "page"}
     shown = 0
-    for code, expected in blocks("tables.md"):
+    for code, expected in blocks(page):
         assert said(code, names) == (expected or "")
         shown += expected is not None
-    assert shown == 6
+    assert shown == outputs

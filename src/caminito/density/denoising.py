@@ -16,7 +16,8 @@ of rung beta is beta F + I / noise^2.
 
 A mean is taken of two things with one expectation: of x (Tweedie's formula, good at large noise) and of
 o + noise^2 grad log p(x) (the target score identity, good at small noise), mixed along each axis of the metric so that
-the variance is least: none at all where p is normal.
+the variance is least: none at all where p is normal. The mix is one for all rows: with one of its own, a row that met a
+single hill would take p for normal and its error for none. Of a hill that no row met nothing tells.
 
 Sources: Syed et al. 2022 (ladder); Neal 2011 (moves); De Bortoli et al. 2024 (target score matching); Mira, Solgi &
 Imparato 2013 (zero variance).
@@ -25,6 +26,7 @@ Imparato 2013 (zero variance).
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -32,6 +34,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from caminito._errors import CrowdedLadder
 from caminito.density.climb import precision, proximal
 from caminito.density.target import Target
 
@@ -154,7 +157,15 @@ def tuned(
         ladder = _in_metric(ladder, _mixed(bent, torch.cat(slopes)))
         if turn >= 2 and abs(ladder.barrier - former) < 0.1 * (1 + former):
             break
+    if _wanted(ladder.barrier) > _RUNGS:
+        warnings.warn(_CROWDED.format(_wanted(ladder.barrier), _RUNGS), CrowdedLadder, stacklevel=3)
     return ladder
+
+
+_CROWDED = (
+    "the law of x given o is far from the normal around o: between them {} rungs are worth having, and there are {}, "
+    "so neighbours swap seldom and draws may stay on the hills where they began. Take less noise, or more sweeps."
+)
 
 
 def draws(
@@ -188,9 +199,10 @@ def means(
     warm: int | None = None,
     start: Tensor | None = None,
 ) -> Means:
-    """E[x | o] for each row of `o`, from `chains` independent chains, whose spread gives the standard error.
+    """E[x | o] for each row of `o`, from `chains` independent chains.
 
     Chains begin at `start` (n, chains, dim), or at fresh draws around o, and their first `warm` sweeps are left out.
+    The standard error is that of groups of sweeps so long that they hardly know of each other.
     """
     warm = ladder.sweeps if warm is None else warm
     count = sweeps or 2 * ladder.sweeps
@@ -218,14 +230,14 @@ def _summed(sums: Tensor, sizes: Tensor, ladder: Ladder, *, edge: bool) -> tuple
     """Mean (rows, dim) of x - o and its standard error, from sums of x, slack and their products on the last two rungs.
 
     Of shape (groups, 5, 2, rows, chains, dim), over groups of `sizes` sweeps. Beside the spread of groups the error has
-    a part for what none of the draws met: if one more had been there, it might have been where the rung before is.
+    a part for what no draw met: one draw more might have been where those of the rung before are.
     """
     groups, chains = len(sizes), sums.shape[4]
-    draws = chains * int(sizes.sum())
+    count = chains * int(sizes.sum())
     (near, x), (near_slack, slack), (near_square, _), (near_product, product), (near_squared, squared) = (
-        sums.sum((0, 4)) / draws
+        sums.sum((0, 4)) / count
     )
-    shared = (squared - slack**2).sum(0).clamp(min=0)
+    shared = (squared - slack**2).sum(0)
     share = torch.where(shared > 0, (x * slack - product).sum(0) / shared.clamp(min=1e-300), 0.0)
     if edge:  # by parts there is a term of the edge of the support, and the expectation is not 0
         share = torch.zeros_like(share)
@@ -235,7 +247,7 @@ def _summed(sums: Tensor, sizes: Tensor, ladder: Ladder, *, edge: bool) -> tuple
     apart = near_square + share * (2 * near_product + share * near_squared)
     apart = (apart - 2 * mean * (near + share * near_slack) + mean**2).clamp(min=0)
     unseen = apart if ladder.axes is None else apart @ (ladder.axes**2).mT
-    fresh = 1 + draws / (2 * (1 + ladder.barrier))
+    fresh = 1 + 2 * count / ladder.sweeps
     return ladder.back(mean), (spread / (groups * chains) + unseen / fresh**2).sqrt()
 
 
@@ -326,7 +338,7 @@ def _respaced(ladder: Ladder, state: _State, refused: Tensor) -> tuple[Ladder, _
     """As many rungs as the barrier asks for, at equal rejection."""
     total = torch.cat([torch.zeros(1, dtype=torch.float64), refused.clamp(min=1e-9).cumsum(0)])
     barrier = float(total[-1])
-    count = min(_RUNGS, max(2, math.ceil(2 * barrier) + 1))
+    count = min(_RUNGS, _wanted(barrier))
     wanted = torch.linspace(0, barrier, count, dtype=torch.float64)
     place = torch.searchsorted(total, wanted[1:-1]).clamp(1, len(total) - 1)
     share = (wanted[1:-1] - total[place - 1]) / (total[place] - total[place - 1])
@@ -336,6 +348,10 @@ def _respaced(ladder: Ladder, state: _State, refused: Tensor) -> tuple[Ladder, _
     step = ladder.step[(nearest[1:] - 1).clamp(min=0)]
     fresh = replace(ladder, beta=beta, step=step, barrier=barrier)
     return fresh, _State(*(part[nearest] for part in state))
+
+
+def _wanted(barrier: float) -> int:
+    return max(2, math.ceil(2 * barrier) + 1)
 
 
 def _bent(target: Target, o: Tensor, noise: float) -> Tensor:

@@ -124,11 +124,17 @@ def invert(
     ShapeError, NonFiniteError
         If o or what log_prob gives are not what they should be, or log_prob is -inf wherever a row looks.
 
+    Warns
+    -----
+    CrowdedLadder
+        For "mean" and "sample", if the law of x is too far from the normal around o.
+
     Notes
     -----
     A maximum is found by Barzilai-Borwein and L-BFGS steps that never lose, then Newton's method up to a few hundred
     dimensions. Where log p has several hills it is the best of those met: more `starts` meet more.
-    Means and samples are exact in the limit of many sweeps: see `caminito.density.denoising`.
+    Means and samples are exact in the limit of many sweeps: see `caminito.density.denoising`. A standard error knows of
+    the hills that some row met, and of no others.
 
     Examples
     --------
@@ -346,7 +352,10 @@ def _somewhere(value: Tensor) -> None:
 
 
 def _points(o: Any) -> Tensor:
-    points = (o.detach() if isinstance(o, Tensor) else torch.as_tensor(np.asarray(o))).to(torch.float64)
+    try:
+        points = (o.detach() if isinstance(o, Tensor) else torch.as_tensor(np.asarray(o))).to(torch.float64)
+    except TypeError as error:
+        raise ShapeError(f"o: expected numbers of shape (n, dim), got {type(o).__name__}.") from error
     if points.ndim != 2 or not points.numel():
         raise ShapeError(
             f"o: expected points of shape (n, dim), n and dim >= 1, got {tuple(points.shape)}. Numbers are points of "

@@ -218,8 +218,8 @@ def _refuse_a_constant(explore: _Explorer) -> None:
         if float(value.min()) < float(value.max()) or float(value.max()) == -math.inf:
             return
     raise ConfigError(
-        f"log_prob: expected a density, got a constant: {float(value[0]):g} at all points up to {2.0**_LAST:g} from "
-        "the origin. Bound the space by a constraint, or add a prior."
+        f"log_prob: expected a density, got a constant: {float(value[0]) + 0.0:g} at all points up to {2.0**_LAST:g} "
+        "from the origin. Bound the space by a constraint, or add a prior."
     )
 
 

@@ -47,10 +47,12 @@ class Normal(Reference):
     Parameters
     ----------
     mean : tensor (dim,)
-    std : float
+    std : float > 0
     """
 
     def __init__(self, mean: Tensor, std: float) -> None:
+        if mean.ndim != 1 or not 0 < std < math.inf:
+            raise ConfigError(f"Normal: expected a mean (dim,) and std > 0, got {tuple(mean.shape)} and {std!r}.")
         self.mean, self.std, self.dim = mean.double(), float(std), len(mean)
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
@@ -105,7 +107,7 @@ class StudentMixture(Reference):
         wide_dof: float = 4.0,
     ) -> None:
         weights, means, covs = weights.double(), means.double(), covs.double()
-        k, dim = means.shape
+        k, dim = means.shape if means.ndim == 2 else (len(means), 0)
         if weights.shape != (k,) or covs.shape != (k, dim, dim):
             raise ShapeError(
                 f"StudentMixture: expected weights ({k},) and covs ({k}, {dim}, {dim}) for means of shape "

@@ -62,6 +62,7 @@ _NAMED: dict[str, Sampler] = {
     "rdmc": rdmc,
     "langevin": annealed_langevin,
 }
+_BORDER = 16  # starts at each scale that tell whether a density is constant or improper
 _LEAST = 1024  # points of a run of SMC
 _SPARE = 1.25  # points of all runs for each sample, so that few are taken twice
 _PILOT = 2048  # points that teach a reference
@@ -140,13 +141,14 @@ def sample(
     3.2
     """
     for name, count in (("n", n), ("runs", runs)):
-        if not (isinstance(count, int | np.integer) and count >= 1):
+        if isinstance(count, bool) or not (isinstance(count, int | np.integer) and count >= 1):
             raise ConfigError(f"{name}: expected a whole number >= 1, got {count!r}.")
     if method not in get_args(Method):
         raise ConfigError(f"method: expected one of {', '.join(get_args(Method))}, got {method!r}.")
     if scale != "auto" and not (isinstance(scale, int | float) and 0 < scale < math.inf):
         raise ConfigError(f'scale: expected a standard deviation > 0 or "auto", got {scale!r}.')
-    generator = torch.Generator().manual_seed(seed_from(random_state))
+    seed = seed_from(random_state)
+    generator = torch.Generator().manual_seed(seed)
     if constraint is None:
         target = Target(log_prob, dim, gradient=gradient)
     else:
@@ -157,6 +159,8 @@ def sample(
         work.modes = modes
         _diffuse_descend_weigh(work, fallback=method == "auto")
     else:
+        if scale == "auto":  # for what it refuses: samplers of an improper density walk on without end
+            search(target, torch.Generator().manual_seed(seed), n_starts=_BORDER)
         wide, agreed = widest(target, generator, scale=None if scale == "auto" else float(scale))
         work.run(method, wide, agreed)
     return _result(work)

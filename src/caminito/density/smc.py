@@ -34,6 +34,7 @@ from caminito.density.target import Target
 __all__ = ["Level", "anneal", "next_beta", "smc", "systematic"]
 
 _USEFUL = 0.05  # acceptance from which on a throw is worth its call
+_LEVELS = 500  # at most; a run that takes more goes nowhere
 
 
 class Level(NamedTuple):
@@ -93,7 +94,7 @@ def smc(
     Raises
     ------
     ConfigError
-        If n or an option is out of range.
+        If n or an option is out of range, or the levels do not come to an end.
     NonFiniteError
         If no draw of the reference lies in the support of the target.
     """
@@ -160,7 +161,7 @@ def anneal(
     yield Level(0.0, points, 0.0, everyone, 1.0, 1.0, 0, 0.0, 0.0)
     atlas = _first_atlas(path, points, charts, generator)
     mover = _Mover(path, generator, leaps=leaps, sweeps=sweeps, step=path.target.dim**-0.25)
-    while beta < 1:
+    for _ in range(_LEVELS):
         ahead = next_beta(points.log_ratio, beta, ess)
         log_weights = (ahead - beta) * points.log_ratio
         log_ratio = float(torch.logsumexp(log_weights, 0)) - math.log(2 * half)
@@ -174,6 +175,12 @@ def anneal(
         yield Level(
             beta, points, log_ratio, parents, mover.acceptance, mover.thrown, mover.swept, float(mover.step), left
         )
+        if beta == 1:
+            return
+    raise ConfigError(
+        f"log_prob: expected a density that {_LEVELS} levels lead to, got to beta = {beta:.3g}. It is improper (add a "
+        "prior, or a constraint that bounds the space), or too far from the reference: take a larger scale."
+    )
 
 
 def next_beta(log_ratio: Tensor, beta: float, ess: float) -> float:

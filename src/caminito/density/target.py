@@ -61,6 +61,8 @@ class Target:
     def __init__(self, log_prob: LogProb, dim: int, *, gradient: LogProb | None = None) -> None:
         if not (isinstance(dim, int | np.integer) and dim >= 1):
             raise ConfigError(f"dim: expected a whole number >= 1, got {dim!r}.")
+        if not callable(log_prob):
+            raise ConfigError(f"log_prob: expected a function of points (n, dim), got {type(log_prob).__name__}.")
         self.log_prob, self.dim, self.gradient = log_prob, int(dim), gradient
         self.calls = self.evaluations = 0
 

@@ -87,9 +87,10 @@ def test_the_wide_part_covers_all_centres():
         ({"wide": 1.0}, ConfigError),
         ({"weights": torch.tensor([1.0, -1.0])}, ConfigError),
         ({"weights": torch.ones(3)}, ShapeError),
+        ({"means": torch.zeros(2)}, ShapeError),
         ({"covs": torch.stack([torch.eye(2), -torch.eye(2)])}, ConfigError),
     ],
-    ids=["dof", "wide", "negative", "count", "no covariance"],
+    ids=["dof", "wide", "negative", "count", "no matrix", "no covariance"],
 )
 def test_a_student_mixture_refuses_what_is_none(options, error):
     given = {"weights": torch.ones(2), "means": torch.zeros(2, 2), "covs": torch.eye(2).expand(2, 2, 2), **options}
@@ -160,6 +161,7 @@ def test_the_law_of_samples_of_a_normal_is_that_normal():
     assert abs(result.log_evidence) < max(4 * result.log_evidence_se, 1e-3)
 
 
+@pytest.mark.slow
 def test_rings_are_no_peaks_and_auto_says_what_it_did_instead():
     target = targets.rings()
     with pytest.warns(FellBack, match="ridges"):
@@ -225,7 +227,15 @@ def test_a_standard_error_of_many_runs_is_theirs_and_of_few_leans_on_what_is_kno
     assert float(_standard_error(torch.ones(4, 1), torch.ones(1))) == pytest.approx(math.sqrt(3 / 6 / 4))
 
 
-@pytest.mark.parametrize("method", ["smc", "nrpt", "slips", "digs", "rdmc", "langevin"])
+@pytest.mark.parametrize("log_prob", [lambda x: x.sum(-1), lambda x: 0 * x.sum(-1)], ids=["improper", "constant"])
+def test_by_name_what_is_no_density_is_refused(log_prob, request):
+    with pytest.raises(ConfigError, match=request.node.callspec.id):
+        sample(log_prob, 2, 10, method="smc", runs=1, random_state=0)
+
+
+@pytest.mark.parametrize(
+    "method", ["smc", pytest.param("nrpt", marks=pytest.mark.slow), "slips", "digs", "rdmc", "langevin"]
+)
 def test_by_name_each_sampler_draws_a_normal(method):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CaminitoWarning)
@@ -267,7 +277,7 @@ def test_what_is_no_density_is_refused(log_prob, error, words):
 
 
 @pytest.mark.parametrize(
-    "option", [{"dim": 0}, {"n": 0}, {"runs": 0}, {"scale": 0.0}, {"scale": -1.0}, {"method": "nuts"}]
+    "option", [{"dim": 0}, {"n": 0}, {"n": True}, {"runs": 0}, {"scale": 0.0}, {"scale": -1.0}, {"method": "nuts"}]
 )
 def test_options_out_of_range_are_refused(option):
     with pytest.raises(ConfigError, match=next(iter(option))):

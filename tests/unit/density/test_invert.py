@@ -1,6 +1,7 @@
 """Noise undone: the laws of the founding text, closed forms, and what is refused."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -9,10 +10,10 @@ import torch
 from caminito.density import ConstrainedTarget, diffuse_and_invert, invert
 from caminito.density.denoising import tuned
 from caminito.density.target import Target
-from caminito.errors import ConfigError, NonFiniteError, ShapeError
+from caminito.errors import ConfigError, CrowdedLadder, NonFiniteError, ShapeError
 from caminito.testing import two_modes
 
-N = 100_000
+N = 30_000
 
 
 def standard(x):
@@ -75,9 +76,13 @@ def test_a_mixture_by_quadrature():
     mean, top = share @ line, line[law.argmax(1)]
     found = invert(known.log_prob, o, noise, random_state=0)
     torch.testing.assert_close(found.x[:, 0], top, atol=1e-3, rtol=0)
-    found = invert(known.log_prob, o, noise, "mean", random_state=0, chains=8, sweeps=60)
-    assert bool(((found.x[:, 0] - mean).abs() < 5 * found.std_error[:, 0] + 1e-3).all())
+    off = []
+    for seed in (2, 1, 0):
+        found = invert(known.log_prob, o, noise, "mean", random_state=seed, chains=8, sweeps=60)
+        off.append((found.x[:, 0] - mean) / found.std_error[:, 0])
     assert float(found.std_error.max()) < 0.1
+    assert float(torch.stack(off).abs().max()) < 4  # at right a hill of 1 % of the mass, met by few rows or none
+    assert 0.4 < float(torch.stack(off).abs().median()) < 0.9  # of a normal: 0.67
     one = o[7].expand(3000, 1)
     drawn = invert(known.log_prob, one, noise, "sample", random_state=2).x
     below = float((drawn < 0).double().mean())
@@ -141,6 +146,16 @@ def test_a_ladder_has_few_rungs_where_it_needs_none():
     assert len(tuned(Target(two_modes(4).log_prob, 4), noisy(64, 4, 2.0), 2.0, chance).beta) > 4
 
 
+def test_a_ladder_that_cannot_be_as_long_as_it_should_is_told(monkeypatch):
+    monkeypatch.setattr("caminito.density.denoising._RUNGS", 3)
+    with pytest.warns(CrowdedLadder, match="rungs"):
+        invert(two_modes(4).log_prob, noisy(20, 4, 2.0), 2.0, "sample", sweeps=1, random_state=0)
+    monkeypatch.undo()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CrowdedLadder)
+        invert(two_modes(4).log_prob, noisy(20, 4, 2.0), 2.0, "sample", sweeps=1, random_state=0)
+
+
 @pytest.mark.parametrize("how", ["map", "mean", "sample"])
 @pytest.mark.parametrize(
     ("function", "error", "word"),
@@ -169,6 +184,7 @@ def test_what_is_no_log_density_is_refused(function, error, word, how):
         ({"chains": 1}, ConfigError, "chains"),
         ({"sweeps": 0}, ConfigError, "sweeps"),
         ({"o": torch.ones(3)}, ShapeError, "one dimension"),
+        ({"o": "kitten"}, ShapeError, "numbers"),
         ({"o": torch.ones(0, 2)}, ShapeError, "points"),
         ({"o": torch.full((2, 2), torch.nan)}, NonFiniteError, "NaN"),
     ],

@@ -67,7 +67,11 @@ def test_those_in_the_plane_integrate_to_one():
     assert float(bananas(2).log_prob(grid[::3] * 2.5).exp().sum() * 3 * 0.05**2) == pytest.approx(1, abs=1e-3)
 
 
-@pytest.mark.parametrize("make", [lambda: two_modes(8), bananas, lambda: phi4(0.01), logistic], ids=["two modes", "bananas", "phi4", "logistic"])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: two_modes(8), bananas, lambda: phi4(0.01), logistic],
+    ids=["two modes", "bananas", "phi4", "logistic"],
+)
 def test_the_gradient_vanishes_at_modes(make):
     known = make()
     assert float(slopes(known, known.modes).abs().max()) < 1e-6

@@ -123,6 +123,12 @@ def test_options_out_of_range_are_refused(options, word):
         smc(Target(skewed, 3), wide(3, 4.0), 50, chance(), **options)
 
 
+def test_a_path_without_end_is_told(monkeypatch):
+    monkeypatch.setattr("caminito.density.smc._LEVELS", 3)
+    with pytest.raises(ConfigError, match="improper"):
+        smc(Target(lambda x: x.sum(1), 2), wide(2, 1.0), 20, chance(), sweeps=1)
+
+
 def test_too_few_points_or_none_in_the_support_are_refused():
     with pytest.raises(ConfigError, match="at least 10"):
         smc(Target(skewed, 3), wide(3, 4.0), 9, chance())
@@ -171,7 +177,7 @@ def _fixed_atlas(dim, rungs):
 @pytest.mark.parametrize("kind", ["hamiltonian", "one leap", "reference", "atlas", "transport"])
 def test_each_move_leaves_the_tempered_density_unchanged(kind):
     """Exact draws at two rungs, of N(0, 1.5^2) and of what lies half-way to a mixture: moments stay as they were."""
-    n = 20_000
+    n = 8_000
 
     def mixture(x):
         parts = torch.stack([-0.5 * (x - 1.5).square().sum(1), math.log(0.5) - 2 * (x + 1).square().sum(1)], 1)

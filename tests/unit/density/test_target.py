@@ -76,6 +76,17 @@ def test_dim_is_a_count(dim):
         Target(quartic, dim)
 
 
+def test_a_log_density_is_a_function():
+    with pytest.raises(ConfigError, match="function"):
+        Target(3.0, 2)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(torch.zeros(2), 0.0), (torch.zeros(2, 2), 1.0)])
+def test_a_normal_reference_has_a_mean_and_a_width(mean, std):
+    with pytest.raises(ConfigError, match="std"):
+        Normal(mean, std)
+
+
 def test_the_normal_reference_is_normalised():
     reference = Normal(torch.tensor([1.0, -1.0]), 2.0)
     expected = torch.distributions.Normal(torch.tensor([1.0, -1.0]).double(), 2.0)
