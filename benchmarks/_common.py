@@ -49,9 +49,15 @@ def commit() -> str:
     return name.stdout.strip() + ("+" if changes.stdout.strip() else "")
 
 
-def write(name: str, figures: dict[str, Any], packages: tuple[str, ...] = ("torch", "numpy", "scikit-learn")) -> Path:
-    """Write `results/NAME.json` and print it."""
-    path = RESULTS / f"{name}.json"
+def write(
+    name: str,
+    figures: dict[str, Any],
+    packages: tuple[str, ...] = ("torch", "numpy", "scikit-learn"),
+    *,
+    folder: Path = RESULTS,
+) -> Path:
+    """Write `results/NAME.json`, or in another folder, and print it."""
+    path = folder / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "benchmark": name,

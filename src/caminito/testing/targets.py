@@ -108,7 +108,9 @@ def mog40(dim: int = 2, *, box: float | None = None, seed: int = 0) -> KnownTarg
     _dim(dim)
     edge = box if box is not None else 40.0 if dim == 2 else 20.0
     centres = (torch.rand(40, dim, generator=torch.Generator().manual_seed(seed)) - 0.5) * 2 * edge
-    return _normals(f"mog40, box {edge:g}", torch.full((40,), 1 / 40), centres, torch.full((40,), _FORTY_STD))
+    return _normals(
+        f"mog40, box {edge:g}", torch.full((40,), 1 / 40), centres, torch.full((40,), _FORTY_STD, dtype=torch.float64)
+    )
 
 
 def two_modes(
