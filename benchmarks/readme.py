@@ -517,13 +517,13 @@ TABLES = {
     "ddpm_mnist": ddpm,
     "unet_ablation": unet_ablation,
     "trilemma": trilemma,
-    "gpu_unet": gpu_unet,
     "tables_forest27": tables_forest27,
+    "tables_side": tables_side,
     "tables_large": tables_large,
     "tables_impute": tables_impute,
     "tables_conditions": tables_conditions,
     "tables_million": tables_million,
-    "tables_side": tables_side,
+    "gpu_unet": gpu_unet,
 }
 SCRIPTS = {f"few_steps_{data}": f"few_steps.py --data {data} --name few_steps_{data}" for data in ("digits", "mnist")}
 SCRIPTS |= {f"ddpm_{data}": f"ddpm.py --data {data}" for data in ("digits", "mnist")}
