@@ -76,7 +76,6 @@ def digs(
             jumped, acceptance = jumped + took / levels, acceptance + moved / levels
     return Draws(
         x=walkers.x,
-        log_weights=torch.zeros(n, dtype=torch.float64),
         log_evidence=None,
         diagnostics={
             "jumped": jumped,

@@ -1,4 +1,4 @@
-"""What a sampler of a density hands back: points, their weights, and what it saw on the way.
+"""What a sampler of a density hands back: points of equal weight, and what it saw on the way.
 
 Every sampler of this room is a function
 
@@ -21,14 +21,12 @@ __all__ = ["Draws", "effective_size", "tail_index"]
 
 @dataclass(frozen=True)
 class Draws:
-    """Points of a density, with weights.
+    """Points of a density, which weigh the same.
 
     Attributes
     ----------
     x : tensor (n, dim)
         float64.
-    log_weights : tensor (n,)
-        Up to a constant; zeros where all points weigh the same.
     log_evidence : float or None
         Estimate of log of the integral of exp(log_prob); None from a sampler that has none.
     diagnostics : dict of float
@@ -36,7 +34,6 @@ class Draws:
     """
 
     x: Tensor
-    log_weights: Tensor
     log_evidence: float | None
     diagnostics: dict[str, float] = field(default_factory=dict)
 

@@ -178,7 +178,6 @@ class _Tempered:
 def _ended(walkers: Walkers, acceptance: float, target: Target, calls: int, evaluations: int) -> Draws:
     return Draws(
         x=walkers.x,
-        log_weights=torch.zeros(len(walkers.x), dtype=torch.float64),
         log_evidence=None,
         diagnostics={
             "acceptance": acceptance,

@@ -169,44 +169,44 @@ def search(
     if scale != "auto" and not (isinstance(scale, int | float) and 0 < scale < math.inf):
         raise ConfigError(f'scale: expected a standard deviation > 0 or "auto", got {scale!r}.')
     before = target.calls, target.evaluations
-    atlas = _Atlas(target)
-    explore = _Explorer(target, generator, atlas, n_starts, n_levels, inner)
+    catalogue = _Catalogue(target)
+    explore = _Explorer(target, generator, catalogue, n_starts, n_levels, inner)
     _refuse_a_constant(explore)
     if scale != "auto":
         explore([float(scale)])
         last = float(scale)
     else:
-        last = _over_all_scales(explore, atlas)
-    if not len(atlas):
+        last = _over_all_scales(explore, catalogue)
+    if not len(catalogue):
         raise ConfigError(
             f"log_prob: expected a density that is not 0 everywhere, got -inf at all starts up to scale {last:g}. "
             "Move the density so that its mass is near the origin, or pass a constraint."
         )
-    atlas.check_ridges(last)
-    return atlas.table(last, target.calls - before[0], target.evaluations - before[1])
+    catalogue.check_ridges(last)
+    return catalogue.table(last, target.calls - before[0], target.evaluations - before[1])
 
 
-def _over_all_scales(explore: _Explorer, atlas: _Atlas) -> float:
+def _over_all_scales(explore: _Explorer, catalogue: _Catalogue) -> float:
     """Doubles the scale until nothing new comes; the last scale."""
     done, best = 0, -math.inf
     while True:
         scales = [2.0**j for j in range(done, done + _TOGETHER)]
         news = explore(scales)
         done += _TOGETHER
-        climbing = explore.climbing and atlas.best > best + 1
-        best = max(best, atlas.best)
-        if len(atlas) and bool(atlas.ridge.all()) and not climbing:
+        climbing = explore.climbing and catalogue.best > best + 1
+        best = max(best, catalogue.best)
+        if len(catalogue) and bool(catalogue.ridge.all()) and not climbing:
             return scales[-1]
         if done > _LAST:
-            if not len(atlas) and explore.nowhere:
+            if not len(catalogue) and explore.nowhere:
                 return scales[-1]
             raise ConfigError(_IMPROPER.format(f"at scale {scales[-1]:g} there is still more to find than below it"))
-        if climbing or not len(atlas) or not (explore.falling or explore.mass < atlas.mass + 1):
+        if climbing or not len(catalogue) or not (explore.falling or explore.mass < catalogue.mass + 1):
             continue
-        if any(news[-2:]) or atlas.extent > scales[-1]:
+        if any(news[-2:]) or catalogue.extent > scales[-1]:
             continue
-        if atlas.narrowest < _FLOOR / 2:
-            _into_the_small(explore, atlas)
+        if catalogue.narrowest < _FLOOR / 2:
+            _into_the_small(explore, catalogue)
         return scales[-1]
 
 
@@ -223,10 +223,10 @@ def _refuse_a_constant(explore: _Explorer) -> None:
     )
 
 
-def _into_the_small(explore: _Explorer, atlas: _Atlas) -> None:
+def _into_the_small(explore: _Explorer, catalogue: _Catalogue) -> None:
     """Scales below 1, around what was found, where the modes are much narrower than the starts."""
     scale = 0.5
-    while scale > atlas.narrowest:
+    while scale > catalogue.narrowest:
         explore([scale / 4**i for i in range(_TOGETHER)], around=True)
         scale /= 4.0**_TOGETHER
 
@@ -243,7 +243,7 @@ class _Explorer:
 
     target: Target
     generator: torch.Generator
-    atlas: _Atlas
+    catalogue: _Catalogue
     n_starts: int
     n_levels: int
     inner: int
@@ -255,7 +255,7 @@ class _Explorer:
 
     def floor(self, scale: float) -> float:
         """Least noise for starts of this scale."""
-        return min(scale * _FLOOR, self.atlas.narrowest / 2)
+        return min(scale * _FLOOR, self.catalogue.narrowest / 2)
 
     def noise(self, n: int) -> Tensor:
         return torch.randn(n, self.target.dim, generator=self.generator, dtype=torch.float64)
@@ -266,8 +266,8 @@ class _Explorer:
         spread = torch.tensor(scales, dtype=torch.float64)[which]
         x = spread[:, None] * self.noise(len(spread))
         if around:
-            pick = torch.randint(len(self.atlas), (len(x),), generator=self.generator)
-            x = x + self.atlas.x[pick]
+            pick = torch.randint(len(self.catalogue), (len(x),), generator=self.generator)
+            x = x + self.catalogue.x[pick]
         value, slope = self.target.value_and_grad(x)
         if not around:
             outer = which == len(scales) - 1
@@ -302,39 +302,39 @@ class _Explorer:
 
     def _settle(self, x: Tensor, curvature: Tensor, spread: Tensor, which: Tensor, scales: list[float]) -> list[bool]:
         """Polish, tell known from new, and count. A few rows go ahead, so that the others know where to stop."""
-        atlas = self.atlas
+        catalogue = self.catalogue
         label = torch.full((len(x),), -1)
         news = [False] * len(scales)
         ahead = torch.zeros(len(x), dtype=torch.bool)
-        if not len(atlas):
+        if not len(catalogue):
             ahead[:: max(1, len(x) // _AT_ONCE)] = True
         self.climbing = False
         for rows in (torch.nonzero(ahead)[:, 0], torch.nonzero(~ahead)[:, 0]):
             if not len(rows):
                 continue
             reach = 2 * spread[rows] * self.target.dim**0.5
-            known = (lambda *at: atlas.label(*at) >= 0) if len(atlas) else None
+            known = (lambda *at: catalogue.label(*at) >= 0) if len(catalogue) else None
             ends = ascend(self.target, x[rows], curvature[rows], reach=reach, known=known)
-            label[rows] = atlas.label(ends.x, ends.value, ends.slope)
+            label[rows] = catalogue.label(ends.x, ends.value, ends.slope)
             far = (ends.x.norm(dim=1) > reach) & ~ends.arrived & (ends.slope.norm(dim=1) * spread[rows] > 1)
             self.climbing |= bool((far & (label[rows] < 0)).any())
             left = torch.nonzero((label[rows] < 0) & ends.arrived & torch.isfinite(ends.value))[:, 0]
-            if not len(left) and not len(atlas) and not bool(far.any()):
+            if not len(left) and not len(catalogue) and not bool(far.any()):
                 left = torch.nonzero(torch.isfinite(ends.value))[:, 0]
                 left = left[ends.value[left].argsort(descending=True, stable=True)][:_FEW]
             left = left[ends.value[left].argsort(descending=True, stable=True)]
-            while len(left) and not atlas.full:
-                at_once = min(_AT_ONCE, max(_FEW, len(atlas)))
+            while len(left) and not catalogue.full:
+                at_once = min(_AT_ONCE, max(_FEW, len(catalogue)))
                 chosen = left[_apart(ends.x[left], ends.curvature[left], at_once)]
-                fresh, added = atlas.add(ends.x[chosen], ends.curvature[chosen], spread[rows[chosen]])
+                fresh, added = catalogue.add(ends.x[chosen], ends.curvature[chosen], spread[rows[chosen]])
                 for row in rows[chosen[fresh]].tolist():
                     news[int(which[row])] = True
-                label[rows[left]] = atlas.label(ends.x[left], ends.value[left], ends.slope[left])
+                label[rows[left]] = catalogue.label(ends.x[left], ends.value[left], ends.slope[left])
                 label[rows[chosen]] = added
                 taken = torch.isin(left, chosen)
                 left = left[~taken & (label[rows[left]] < 0)]
-            atlas.overflow = max(atlas.overflow, len(left) / len(rows))
-        atlas.count(label, which, len(scales))
+            catalogue.overflow = max(catalogue.overflow, len(left) / len(rows))
+        catalogue.count(label, which, len(scales))
         return news
 
 
@@ -353,7 +353,7 @@ def _apart(x: Tensor, curvature: Tensor, most: int) -> Tensor:
     return torch.tensor(chosen, dtype=torch.int64)
 
 
-class _Atlas:
+class _Catalogue:
     """All points found, and which of them are one mode: each points to a better one of its mode, or to itself."""
 
     def __init__(self, target: Target) -> None:

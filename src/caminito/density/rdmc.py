@@ -100,7 +100,6 @@ def rdmc(
     found = score(x, closing)
     return Draws(
         x=found.x0,
-        log_weights=torch.zeros(n, dtype=torch.float64),
         log_evidence=None,
         diagnostics={
             "target_score": found.weight,

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 
 from caminito._errors import MissingExtraError
-from caminito._random import seed_from
-from caminito.density.draws import effective_size
 
 if TYPE_CHECKING:
     from caminito.density.modes import Modes
@@ -29,9 +27,7 @@ class DensityResult:
     Attributes
     ----------
     samples : tensor (n, dim)
-        float64, in the space that log_prob was given in.
-    log_weights : tensor (n,)
-        Up to a constant; zeros where all samples weigh the same.
+        float64, in the space that log_prob was given in; all weigh the same.
     log_evidence : float or None
         log of the integral of exp(log_prob); None from a method that does not know it.
     log_evidence_se : float or None
@@ -50,7 +46,6 @@ class DensityResult:
     """
 
     samples: Tensor
-    log_weights: Tensor
     log_evidence: float | None = None
     log_evidence_se: float | None = None
     modes: Modes | None = None
@@ -71,31 +66,13 @@ class DensityResult:
         """Numbers in a sample."""
         return self.samples.shape[1]
 
-    @property
-    def effective_size(self) -> float:
-        """(sum of weights)^2 / sum of squared weights; `n` where all weigh the same."""
-        return effective_size(self.log_weights)
-
-    @property
-    def shares(self) -> Tensor:
-        """Weights of the samples, shape (n,), with sum 1."""
-        return torch.softmax(self.log_weights, 0)
-
     def mean(self) -> Tensor:
-        """Weighted mean, shape (dim,)."""
-        return self.shares @ self.samples
+        """Mean of the samples, shape (dim,)."""
+        return self.samples.mean(0)
 
     def std(self) -> Tensor:
-        """Weighted standard deviation of each coordinate, shape (dim,)."""
-        return (self.shares @ (self.samples - self.mean()) ** 2).sqrt()
-
-    def resample(self, n: int | None = None, *, random_state: int | None = None) -> Tensor:
-        """Samples of equal weight, shape (n, dim): systematic resampling, after which rows repeat."""
-        count = self.n if n is None else n
-        chance = torch.Generator().manual_seed(seed_from(random_state))
-        places = (torch.arange(count) + torch.rand(1, generator=chance, dtype=torch.float64)) / count
-        index = torch.searchsorted(self.shares.cumsum(0), places).clamp(max=self.n - 1)
-        return self.samples[index[torch.randperm(count, generator=chance)]]
+        """Standard deviation of each coordinate, shape (dim,)."""
+        return self.samples.std(0, correction=0)
 
     def summary(self) -> str:
         """What was found, in a few lines, warnings first."""
@@ -104,8 +81,6 @@ class DensityResult:
         lines += [f"  warning       {text}" for text in self.warnings]
         if self.log_evidence is not None:
             lines.append(f"  log evidence  {_with_error(self.log_evidence, self.log_evidence_se)}")
-        if abs(self.effective_size - self.n) > 0.5:
-            lines.append(f"  effective     {self.effective_size:.0f} of {self.n} samples")
         mean, std = self.mean().tolist(), self.std().tolist()
         lines.append(f"  mean          {_row(mean)}")
         lines.append(f"  deviation     {_row(std)}")
@@ -132,8 +107,6 @@ class DensityResult:
     def to_arviz(self) -> Any:
         """The samples as ArviZ's InferenceData: one variable `x`, one chain for each run.
 
-        Weighted samples are resampled first: ArviZ has no weights.
-
         Raises
         ------
         MissingExtraError
@@ -144,9 +117,7 @@ class DensityResult:
         except ImportError as error:
             raise MissingExtraError('to_arviz needs arviz. Install it: pip install "caminito[density]"') from error
         x = self.samples
-        if abs(self.effective_size - self.n) > 0.5:
-            chains = self.resample(random_state=0)[None]
-        elif self.runs is not None:
+        if self.runs is not None:
             order = self.runs.argsort(stable=True)
             counts = torch.bincount(self.runs)
             least = int(counts[counts > 0].min())

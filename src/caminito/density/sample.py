@@ -62,7 +62,8 @@ _NAMED: dict[str, Sampler] = {
     "rdmc": rdmc,
     "langevin": annealed_langevin,
 }
-_BORDER = 16  # starts at each scale that tell whether a density is constant or improper
+_BORDER = 16  # starts at each scale that tell whether a density is constant or improper, and where its modes are
+_OFF = 0.1  # from Laplace's estimate, beyond chance, that a weight may be
 _LEAST = 1024  # points of a run of SMC
 _SPARE = 1.25  # points of all runs for each sample, so that few are taken twice
 _PILOT = 2048  # points that teach a reference
@@ -159,8 +160,8 @@ def sample(
         work.modes = modes
         _diffuse_descend_weigh(work, fallback=method == "auto")
     else:
-        if scale == "auto":  # for what it refuses: samplers of an improper density walk on without end
-            search(target, torch.Generator().manual_seed(seed), n_starts=_BORDER)
+        if scale == "auto":  # samplers of an improper density walk on without end, and may all lose the same mode
+            work.seen = search(target, torch.Generator().manual_seed(seed), n_starts=_BORDER)
         wide, agreed = widest(target, generator, scale=None if scale == "auto" else float(scale))
         work.run(method, wide, agreed)
     return _result(work)
@@ -175,6 +176,7 @@ class _Work:
     count: int
     generator: torch.Generator
     modes: Modes | None = None
+    seen: Modes | None = None  # by a small search beside a method by name
     method: str = ""
     agreed: float = math.nan
     draws: list[Draws] = field(default_factory=list)
@@ -258,14 +260,14 @@ def _wide(work: _Work) -> tuple[StudentMixture, float]:
 
 def _apart(work: _Work) -> bool:
     """Do runs differ by far more than chance?"""
-    constants = torch.tensor([draws.log_evidence for draws in work.draws], dtype=torch.float64)
-    return float(constants.std()) > 0.5 or float(_shares(work).std(0).max()) > 0.15
-
-
-def _shares(work: _Work) -> Tensor:
-    """Share of each mode in each run, shape (runs, k)."""
     assert work.modes is not None
-    modes, k = work.modes, len(work.modes)
+    constants = torch.tensor([draws.log_evidence for draws in work.draws], dtype=torch.float64)
+    return float(constants.std()) > 0.5 or float(_shares(work, work.modes).std(0).max()) > 0.15
+
+
+def _shares(work: _Work, modes: Modes) -> Tensor:
+    """Share of each mode in each run, shape (runs, k)."""
+    k = len(modes)
     if k == 1:
         return torch.ones(len(work.draws), 1, dtype=torch.float64)
     covs = torch.linalg.inv(modes.hessian)
@@ -303,7 +305,7 @@ def _result(work: _Work) -> DensityResult:
         if work.modes.missing > 0.05:
             told.append((UndiscoveredModes, _MISSING.format(work.modes.missing)))
         if not bool(work.modes.ridge.any()):
-            shares = _shares(work)
+            shares = _shares(work, work.modes)
             weights = weight @ shares
             own = (weights * (1 - weights)).clamp(min=0) / sizes.double().mean()
             weights_se = _standard_error(shares, own)
@@ -323,7 +325,6 @@ def _result(work: _Work) -> DensityResult:
         warnings.warn(text, kind, stacklevel=3)
     return DensityResult(
         samples=samples,
-        log_weights=torch.zeros(work.n, dtype=torch.float64),
         log_evidence=evidence,
         log_evidence_se=evidence_se,
         modes=work.modes,
@@ -342,6 +343,10 @@ _MISSING = (
     "Raise n_starts."
 )
 
+_APART = (
+    "{:.0%} of the samples are at a mode that holds {:.0%} of the mass by Laplace's estimate, which is rough; but "
+    'runs of {} can lose a mode all alike. Compare with method="auto".'
+)
 _FAR = (
     "weights leave {:.2%} of the draws of the reference, so modes may have been lost on the way from it. Raise "
     'n, or use method="auto".'
@@ -358,6 +363,13 @@ def _doubts(
         told.append((DegenerateWeights, f"{min(kept):.1%} of the first points of a run have descendants. Raise n."))
     elif work.agreed < _POOR / 5 and work.method in ("ddw", "smc"):
         told.append((DegenerateWeights, _FAR.format(work.agreed)))
+    seen = work.seen
+    if seen is not None and not bool(seen.ridge.any()):
+        found, said = _shares(work, seen).mean(0), seen.weights
+        off = (found - said).abs() - 2 * (said * (1 - said) / work.n).sqrt()
+        if float(off.max()) > _OFF:
+            i = int(off.argmax())
+            told.append((DegenerateWeights, _APART.format(float(found[i]), float(said[i]), work.method)))
     worst = 0.0 if weights_se is None else float(weights_se.max())
     if rhat > 1.05 or worst > 0.04 or (evidence_se or 0.0) > 0.25:
         told.append(

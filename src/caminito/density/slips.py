@@ -100,7 +100,6 @@ def slips(
         x, step, denoised, acceptance = _denoised(noisy(y, k), x, step, moves, chains, generator)
     return Draws(
         x=x[:n],
-        log_weights=torch.zeros(n, dtype=torch.float64),
         log_evidence=None,
         diagnostics={
             "acceptance": acceptance,

@@ -113,7 +113,6 @@ def smc(
         moves += level.sweeps
     return Draws(
         x=level.points.x[:n],
-        log_weights=torch.zeros(n, dtype=torch.float64),
         log_evidence=math.fsum(ratios),
         diagnostics={
             "levels": float(len(ratios)),

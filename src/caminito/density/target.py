@@ -93,16 +93,6 @@ class Target:
             raise NonFiniteError(f"log_prob: expected a finite gradient, got NaN or infinite ones, at {where} first.")
         return value, slope
 
-    def hessian(self, x: Tensor) -> Tensor:
-        """Second derivatives at points (k, dim), shape (k, dim, dim), by central differences of the gradient."""
-        step = 1e-4 * torch.clamp(x.abs(), min=1.0)
-        eye = torch.eye(self.dim, dtype=x.dtype)
-        moves = step[:, None, :] * eye
-        ahead, behind = ((x[:, None] + sign * moves).reshape(-1, self.dim) for sign in (1, -1))
-        slopes = self.value_and_grad(torch.cat([ahead, behind]))[1].reshape(2, len(x), self.dim, self.dim)
-        found = (slopes[0] - slopes[1]) / (2 * step[:, :, None])
-        return (found + found.mT) / 2
-
     def _given(self, x: Tensor) -> Any:
         return x.detach().numpy() if self.gradient is not None else x
 

@@ -119,7 +119,6 @@ def parallel_tempering(
     log_evidence, se = _evidence(seen.ladder.betas, seen.log_ratio)
     return Draws(
         x=top[chosen],
-        log_weights=torch.zeros(n, dtype=torch.float64),
         log_evidence=log_evidence,
         diagnostics={
             "rungs": float(len(seen.ladder.betas)),

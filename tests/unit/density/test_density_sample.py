@@ -209,9 +209,7 @@ def test_weights_that_are_off_by_a_tenth_are_told():
     parts = []
     for share in (0.5, 0.75):
         rows = (torch.arange(400) >= 400 * share).long()
-        parts.append(
-            Draws(modes.x[rows], torch.zeros(400), 0.0, {"ancestors": 0.9, "importance_ess": 0.9, "levels": 1.0})
-        )
+        parts.append(Draws(modes.x[rows], 0.0, {"ancestors": 0.9, "importance_ess": 0.9, "levels": 1.0}))
     work = _Work(Target(targets.two_modes(2).log_prob, 2), 400, 2, _generator(), modes=modes, method="ddw", agreed=0.9)
     work.draws = parts
     shares = torch.tensor([[0.5, 0.5], [0.75, 0.25]], dtype=torch.float64)
@@ -282,3 +280,11 @@ def test_what_is_no_density_is_refused(log_prob, error, words):
 def test_options_out_of_range_are_refused(option):
     with pytest.raises(ConfigError, match=next(iter(option))):
         sample(lambda x: -(x**2).sum(-1), **{"dim": 2, "n": 10, **option})
+
+
+@pytest.mark.parametrize("method", ["digs", "langevin"])
+def test_a_mode_that_all_runs_lose_is_told(method):
+    target = targets.two_modes(8)
+    with pytest.warns(DegenerateWeights, match=r"mode that holds (33|67)% of the mass"):
+        found = sample(target.log_prob, 8, 64, method=method, random_state=0)
+    assert abs(float(target.shares(found.samples).mean(0)[0]) - 2 / 3) > 0.2

@@ -43,7 +43,7 @@ def normal(x):
 def test_moments_of_a_normal(sampler):
     n = 800
     draws = sampler(Target(normal, 2), Normal(torch.zeros(2), 1.2), n, chance(), **QUICK[sampler])
-    assert draws.x.shape == (n, 2) and not draws.log_weights.any() and draws.log_evidence is None
+    assert draws.x.shape == (n, 2) and draws.log_evidence is None
     biased = 0.05 if sampler in (rdmc, slips) else 0.0  # by steps in time
     stds = torch.tensor([1.0, 0.5], dtype=torch.float64)
     inner = (draws.x - torch.tensor([1.0, -1.0], dtype=torch.float64)) / stds

@@ -43,7 +43,7 @@ def test_constant_and_moments_of_a_normal_within_four_standard_errors():
     n, found = 1000, []
     for seed in range(2):
         draws = smc(Target(skewed, 3), wide(3, 4.0), n, chance(seed))
-        assert draws.x.shape == (n, 3) and not draws.log_weights.any()
+        assert draws.x.shape == (n, 3)
         found.append(draws.log_evidence)
         inner = INVERSE @ (draws.x - MEAN).T
         # resampling leaves fewer independent points than n: as many as have ancestors of their own, at least
