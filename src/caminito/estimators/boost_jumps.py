@@ -24,8 +24,8 @@ from torch import Tensor
 from caminito._random import Stream, normal
 from caminito.denoiser import Boosted, Condition, Denoiser, GaussianDenoiser
 from caminito.estimators.coded import CodedTable
-from caminito.estimators.jump_families import Reveal
 from caminito.estimators.ranked import FIRST_STEP, Ranked
+from caminito.estimators.reveal_jumps import Reveal
 from caminito.process import EDM
 from caminito.process.base import Time
 from caminito.sampling import DPMpp2M, trajectory

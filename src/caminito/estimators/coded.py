@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from caminito.data import Column
 from caminito.denoiser import Codes
 
-__all__ = ["CodedTable"]
+__all__ = ["CodedTable", "moved_columns"]
 
 Floats = NDArray[np.float64]
 
@@ -108,3 +108,13 @@ def _distinct(codes: Codes) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
     return first[order], rank[inverse]
+
+
+def moved_columns(table: CodedTable) -> list[int]:
+    """Columns that a normal noise moves: numbers of more than two values, without holes."""
+    return [j for j, column in enumerate(table.columns) if _moves(column, table.matrix[:, j])]
+
+
+def _moves(column: Column, numbers: Floats) -> bool:
+    ordered = column.kind not in ("category", "boolean")
+    return ordered and column.distinct > 2 and not np.isnan(numbers).any()

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from caminito.data import holdout
 from caminito.estimators.coded import CodedTable
-from caminito.estimators.jump_families import Reveal
 from caminito.estimators.model import DiffusionModel
 from caminito.estimators.ranked import FIRST_STEP, Ranked
+from caminito.estimators.reveal_jumps import Reveal
 
 __all__ = ["ASIDE", "Network"]
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
-__all__ = ["ENDS", "PLACES", "RankNormal", "repeated"]
+__all__ = ["ENDS", "PLACES", "RankNormal", "repeated", "straightened"]
 
 Floats = NDArray[np.float64]
 
@@ -78,3 +78,15 @@ def repeated(weights: Floats) -> NDArray[np.intp]:
     count = len(mass) if np.ptp(weights) == 0 else int(mass[-1]) if whole else 4 * len(mass)
     even = (np.arange(count) + 0.5) / count * mass[-1]
     return np.minimum(np.searchsorted(mass, even), len(mass) - 1)
+
+
+def straightened(z: Floats, ends: Floats) -> Floats:
+    """Standard normals of numbers (B, p) whose columns have the quantiles `ends` (200, p).
+
+    Beyond the outermost ones numbers are shifted alike.
+    """
+    normal, out = ndtri(PLACES), np.empty_like(z)
+    for j, quantiles in enumerate(ends.T):
+        within = np.clip(z[:, j], quantiles[0], quantiles[-1])
+        out[:, j] = np.interp(within, quantiles, normal) + z[:, j] - within
+    return out

@@ -11,12 +11,11 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from caminito._random import Stream, permutation, uniform
-from caminito.estimators.coded import CodedTable
-from caminito.estimators.jump_families import Reveal, moved_columns
-from caminito.estimators.rank_normal import ENDS, PLACES, RankNormal, repeated
+from caminito.estimators.coded import CodedTable, moved_columns
+from caminito.estimators.rank_normal import ENDS, PLACES, RankNormal, repeated, straightened
+from caminito.estimators.reveal_jumps import Reveal
 
 __all__ = ["Ranked"]
 
@@ -81,8 +80,8 @@ class Ranked(ABC):
         """Rows as numbers, shape (rows, p); or those of them at `where`, rising."""
         matrix = self.reveal.draw(rows, seed, first=first, attempt=attempt, where=where)
         places = first + (np.arange(rows) if where is None else where)
-        z = self._straight(self._walk(matrix, places, seed, attempt))
-        matrix[:, self.moved] = self._ranks.decode(z)
+        z = self._walk(matrix, places, seed, attempt)
+        matrix[:, self.moved] = self._ranks.decode(z if self.ends is None else straightened(z, self.ends))
         return matrix
 
     @abstractmethod
@@ -94,16 +93,6 @@ class Ranked(ABC):
         seed, walks = self.seed + FIRST_STEP, min(ENDS, 4 * len(self.rows))
         matrix = self.reveal.draw(walks, seed)
         self.ends = np.quantile(self._walk(matrix, np.arange(walks), seed, 0), PLACES, axis=0)
-
-    def _straight(self, z: Floats) -> Floats:
-        """Walks whose ends have standard normal columns; beyond the last quantiles they are shifted alike."""
-        if self.ends is None:
-            return z
-        normal, out = ndtri(PLACES), np.empty_like(z)
-        for j, quantiles in enumerate(self.ends.T):
-            within = np.clip(z[:, j], quantiles[0], quantiles[-1])
-            out[:, j] = np.interp(within, quantiles, normal) + z[:, j] - within
-        return out
 
     def _normals(self, matrix: Floats) -> Floats:
         """The moved columns of rows to learn from."""

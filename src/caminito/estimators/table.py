@@ -18,10 +18,11 @@ from caminito.data import MAX_CELLS, Column, TableCodec, read_table
 from caminito.estimators.boost_jumps import Boost
 from caminito.estimators.choices import Choice
 from caminito.estimators.coded import CodedTable
-from caminito.estimators.jump_families import Denoise, Reveal, draws
+from caminito.estimators.denoise_jumps import Denoise
 from caminito.estimators.model import Description
 from caminito.estimators.network_jumps import Network
 from caminito.estimators.ranked import Ranked
+from caminito.estimators.reveal_jumps import Reveal, draws
 from caminito.estimators.table_checks import check_parameters, row_weights, warn_of_repeated_target
 from caminito.estimators.table_choice import JITTERS, STARTS, TRIED, Trial, candidates, judged, least_rows, tried
 from caminito.estimators.table_conditions import Asked, asked
@@ -99,8 +100,7 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
     """
 
     trials_: list[Trial]
-    _denoise: Denoise | None
-    _ranked: Ranked | None
+    _family: Reveal | Denoise | Ranked
 
     def __init__(
         self,
@@ -206,12 +206,12 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
         modes = only_reveal(candidates(self.mode, table), self._rules, asked=self.mode != "auto")
         self.choices_ = Description()
         self._reveal = self._revealing(table, least, seed)
-        self._denoise, self._ranked = None, None
+        self._family = self._reveal
         how: dict[str, Any] = {"min_rows": least, "seed": seed, "n_jobs": self.n_jobs}
         if modes == ["network"]:
             budget: dict[str, Any] = {"max_steps": self.max_steps, "minutes": self.minutes}
             network = Network(table, self._reveal, seed=seed, **budget).fit()
-            self._ranked, self.trials_ = network, [judged(network, order, **how)]
+            self._family, self.trials_ = network, [judged(network, order, **how)]
         else:
             self.trials_ = tried(
                 matrix,
@@ -227,15 +227,15 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
         best = self.trials_[0]
         self.mode_ = best.mode
         if best.mode == "boost":
-            self._ranked = Boost(table, self._reveal, **how).fit()
+            self._family = Boost(table, self._reveal, **how).fit()
         elif best.mode == "denoise":
             start, jitter, spread = (best.options[name] for name in ("start", "jitter", "spread"))
-            self._denoise = Denoise(
+            self._family = Denoise(
                 table, start=start, jitter=jitter, along=best.options["along"], seed=seed, n_jobs=self.n_jobs
             ).fit()
-            self._denoise.spread = np.array(spread)
+            self._family.spread = np.array(spread)
             if best.options["straight"]:
-                self._denoise.straighten()
+                self._family.straighten()
         elif best.mode == "reveal":
             self._reveal.fit()
         self._kept_copies, self._attempts = best.kept_copies, best.attempts
@@ -471,8 +471,8 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
         """Samples number first + where, which rises, as they come at an attempt."""
         low, span = int(where[0]), int(where[-1] - where[0]) + 1
         if wanted is None:
-            family = self._denoise or self._ranked or self._reveal
-            return self._rules.within(family.draw(span, seed, first=first + low, attempt=attempt, where=where - low))
+            drawn = self._family.draw(span, seed, first=first + low, attempt=attempt, where=where - low)
+            return self._rules.within(drawn)
         table = self._reveal.table
         matrix = np.empty((len(where), len(table.columns)))
         u = draws(seed, attempt, span, len(table.columns), first + low)[where - low]
@@ -543,7 +543,7 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
         why = (
             ", ".join(f"{t.mode} {t.score:.2f} (nearest row {t.nearest:.2f})" for t in self.trials_)
             if len(modes) > 1
-            else ("asked for" if self.mode != "auto" else "columns that are not numbers, or have holes")
+            else ("asked for" if self.mode != "auto" else "denoise is for numbers without holes, of at most 5000 rows")
         )
         if self.mode == "auto" and (self._rules.bind or self._rules.choices):
             why = "constraints, which it alone keeps to"
@@ -552,9 +552,9 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
             self.choices_["start, jitter"] = Choice(
                 f"{best.options['start']:g}, {best.options['jitter']:.2g}", "as far from training rows as real rows are"
             )
-        if isinstance(self._ranked, Network):
+        if isinstance(self._family, Network):
             names = ("network", "budget", "noise levels trained on")
-            self.choices_ |= {name: c for name, c in self._ranked.model.describe().items() if name in names}
+            self.choices_ |= {name: c for name, c in self._family.model.describe().items() if name in names}
         if self._rules.rules:
             self.choices_["constraints"] = Choice(self._rules.describe(), "met by every row")
         self.choices_["rows in a leaf"] = Choice(

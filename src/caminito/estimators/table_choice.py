@@ -25,9 +25,10 @@ from caminito._errors import ConfigError
 from caminito._random import Stream, permutation
 from caminito.data import Column
 from caminito.estimators.boost_jumps import Boost
-from caminito.estimators.coded import CodedTable
-from caminito.estimators.jump_families import Denoise, Reveal, moved_columns
+from caminito.estimators.coded import CodedTable, moved_columns
+from caminito.estimators.denoise_jumps import Denoise
 from caminito.estimators.network_jumps import Network
+from caminito.estimators.reveal_jumps import Reveal
 from caminito.estimators.table_constrained import revealing
 from caminito.estimators.table_constraints import Rules
 from caminito.estimators.table_progress import done, expect

@@ -24,7 +24,7 @@ from caminito._errors import ConditionError, ConfigError
 from caminito._random import Stream, uniform
 from caminito.denoiser import Codes, LeafTree
 from caminito.estimators.coded import CodedTable
-from caminito.estimators.jump_families import Reveal, TreeKey, draws, evenly
+from caminito.estimators.reveal_jumps import Reveal, TreeKey, draws, evenly
 from caminito.estimators.table_constraints import Formula, Range, Rules
 from caminito.estimators.table_explain import Jump, Names
 from caminito.estimators.table_formula import once, solved, value

@@ -13,8 +13,7 @@ from typing import Any
 from caminito._errors import ConfigError
 from caminito.data import Column, TableSource
 from caminito.estimators.choices import Choice
-from caminito.estimators.coded import CodedTable
-from caminito.estimators.jump_families import moved_columns
+from caminito.estimators.coded import CodedTable, moved_columns
 from caminito.estimators.model import Description
 from caminito.estimators.schema import TableConfig
 from caminito.estimators.table import TableDiffusion

@@ -21,9 +21,10 @@ from caminito.denoiser import Boosted, Forest, LeafTree
 from caminito.estimators.boost_jumps import Boost
 from caminito.estimators.choices import Choice
 from caminito.estimators.coded import CodedTable
-from caminito.estimators.jump_families import Denoise
+from caminito.estimators.denoise_jumps import Denoise
 from caminito.estimators.model import Description, DiffusionModel
 from caminito.estimators.network_jumps import Network
+from caminito.estimators.ranked import Ranked
 from caminito.estimators.table import TableDiffusion
 from caminito.estimators.table_choice import Trial
 from caminito.estimators.table_constrained import revealing
@@ -36,26 +37,24 @@ FORMAT_VERSION = 1
 
 def save_table(model: TableDiffusion, path: Path) -> None:
     """Write a fitted model; each file appears whole or not at all, the manifest last."""
-    reveal, denoise = model._reveal, model._denoise
+    reveal, family = model._reveal, model._family
     table = reveal.table
     arrays: dict[str, NDArray[Any]] = {"matrix": table.matrix, "weights": table.weights}
     if model._observed is not table:
         arrays |= {"observed/matrix": model._observed.matrix, "observed/weights": model._observed.weights}
     for number, tree in enumerate(reveal.trees.values()):
         arrays |= {f"tree/{number}/{name}": value for name, value in tree.arrays().items()}
-    if denoise is not None:
-        for number, forest in enumerate(denoise.denoiser.regressors):
+    if isinstance(family, Denoise):
+        for number, forest in enumerate(family.denoiser.regressors):
             arrays |= {f"forest/{number}/{name}": value for name, value in forest.arrays().items()}  # type: ignore[attr-defined]
-    ranked = model._ranked
-    walker = denoise or ranked
-    if walker is not None and walker.ends is not None:
-        arrays["ends"] = walker.ends
-    if isinstance(ranked, Boost):
-        arrays["boost/mean"], arrays["boost/cov"] = ranked.denoiser.line
-        for number, level in enumerate(ranked.denoiser.levels):
+    if isinstance(family, Denoise | Ranked) and family.ends is not None:
+        arrays["ends"] = family.ends
+    if isinstance(family, Boost):
+        arrays["boost/mean"], arrays["boost/cov"] = family.denoiser.line
+        for number, level in enumerate(family.denoiser.levels):
             arrays |= {f"boost/{number}/{name}": value for name, value in level.arrays().items()}
-    if isinstance(ranked, Network):
-        ranked.model.save(path / "network")
+    if isinstance(family, Network):
+        family.model.save(path / "network")
     tensors = {name: torch.from_numpy(np.array(value, order="C")) for name, value in arrays.items()}
     digest = write_tensors(path / "arrays.safetensors", tensors)
     parameters = model.get_params(deep=False)
@@ -79,16 +78,16 @@ def save_table(model: TableDiffusion, path: Path) -> None:
             "choices": {name: [choice.value, choice.why] for name, choice in model.choices_.items()},
             "reveal": {"order": reveal.order, "min_rows": reveal.min_rows, "trees": list(reveal.trees)},
             "denoise": None
-            if denoise is None
+            if not isinstance(family, Denoise)
             else {
-                "start": denoise.start,
-                "jitter": denoise.jitter,
-                "along": denoise.along,
-                "levels": denoise.levels,
-                "spread": denoise.spread.tolist(),
-                "data_std": denoise.denoiser.precondition.data_std,
+                "start": family.start,
+                "jitter": family.jitter,
+                "along": family.along,
+                "levels": family.levels,
+                "spread": family.spread.tolist(),
+                "data_std": family.denoiser.precondition.data_std,
             },
-            "boost": len(ranked.denoiser.levels) if isinstance(ranked, Boost) else None,
+            "boost": len(family.denoiser.levels) if isinstance(family, Boost) else None,
             "arrays": {"file": "arrays.safetensors", "sha256": digest},
         },
     )
@@ -144,27 +143,25 @@ def _rebuilt(facts: Mapping[str, Any], path: Path) -> TableDiffusion:
     }
     how = {"min_rows": told["min_rows"], "seed": model._seed, "trees": trees}
     model._reveal = revealing(table, told["order"], model._rules, **how)
-    model._denoise = model._training = None
-    model._ranked = None
+    model._training, model._family = None, model._reveal
     if facts["denoise"] is not None:
         told = facts["denoise"]
         how = {name: told[name] for name in ("start", "jitter", "along", "levels")}
         denoise = Denoise(table, **how, seed=model._seed)
         forests = [Forest.from_arrays(_part(arrays, f"forest/{number}/")) for number in range(told["levels"])]
         denoise.denoiser, denoise.spread = denoise.of(forests, told["data_std"]), np.array(told["spread"])
-        denoise.ends = arrays.get("ends")
-        model._denoise = denoise
+        model._family = denoise
     if model.mode_ == "boost":
         boost = Boost(table, model._reveal, min_rows=told["min_rows"], seed=model._seed)
         levels = [Boosted.from_arrays(_part(arrays, f"boost/{number}/")) for number in range(facts["boost"])]
         boost.denoiser = boost.of(levels, arrays["boost/mean"], arrays["boost/cov"])
-        model._ranked = boost
+        model._family = boost
     if model.mode_ == "network":
         network = Network(table, model._reveal, seed=model._seed)
         network.model = DiffusionModel.load(path / "network")
-        model._ranked = network
-    if model._ranked is not None:
-        model._ranked.ends = arrays["ends"]
+        model._family = network
+    if isinstance(model._family, Denoise | Ranked):
+        model._family.ends = arrays.get("ends")
     return model
 
 

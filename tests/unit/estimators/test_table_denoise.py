@@ -10,7 +10,7 @@ from scipy.stats import ks_2samp
 from caminito import TableDiffusion
 from caminito.data import TableCodec
 from caminito.estimators.coded import CodedTable
-from caminito.estimators.jump_families import Denoise
+from caminito.estimators.denoise_jumps import Denoise
 from caminito.estimators.table_choice import Trial, candidates, least_rows
 
 
@@ -71,7 +71,7 @@ def test_straightened_columns_have_the_law_of_the_training_rows(frame):
 
 def test_a_saved_model_draws_the_same_straightened_rows(frame, tmp_path):
     model = TableDiffusion(mode="denoise", start=0.2, jitter=0.3, random_state=0).fit(frame)
-    assert model._denoise.ends is not None and model._denoise.along
+    assert model._family.ends is not None and model._family.along
     model.save(tmp_path / "model")
     again = TableDiffusion.load(tmp_path / "model")
     pd.testing.assert_frame_equal(again.sample(50, random_state=3), model.sample(50, random_state=3))

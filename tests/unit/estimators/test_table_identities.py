@@ -254,10 +254,10 @@ def test_describe_says_what_was_chosen_and_why(revealed, denoised):
 
 
 def test_trees_that_conditions_ask_for_are_let_go_when_they_are_many(revealed, monkeypatch):
-    from caminito.estimators import jump_families
+    from caminito.estimators import reveal_jumps
 
     expected = revealed.sample(10, random_state=2, condition={"well": True})
-    monkeypatch.setattr(jump_families, "_DONORS", 20 * len(revealed._reveal.table.matrix))
+    monkeypatch.setattr(reveal_jumps, "_DONORS", 20 * len(revealed._reveal.table.matrix))
     for name in ("age", "height", "visits", "size", "city"):
         revealed.sample(2, condition={name: mixed()[name].iloc[0]})
         assert len(revealed._reveal.trees) <= 20

@@ -13,7 +13,7 @@ from caminito import TableDiffusion
 from caminito._errors import ConfigError, DataError
 from caminito.data import open_table, read_table, write_table
 from caminito.estimators import table_choice
-from caminito.estimators.jump_families import Denoise
+from caminito.estimators.denoise_jumps import Denoise
 from caminito.training import fit_leaves
 
 
@@ -103,7 +103,7 @@ def test_candidates_are_tried_on_a_sample_of_many_rows(monkeypatch):
 
 
 def test_forests_are_fitted_to_a_sample_of_many_rows(monkeypatch):
-    monkeypatch.setattr("caminito.estimators.jump_families._FITTED", 300)
+    monkeypatch.setattr("caminito.estimators.denoise_jumps._FITTED", 300)
     seen = []
     fit = Denoise._scaled
     monkeypatch.setattr(Denoise, "_scaled", lambda self, matrix: seen.append(len(matrix)) or fit(self, matrix))
@@ -132,7 +132,7 @@ def test_trees_grown_at_once_share_the_table(monkeypatch):
     seen = []
     grow = fit_leaves
     monkeypatch.setattr(
-        "caminito.estimators.jump_families.fit_leaves",
+        "caminito.estimators.reveal_jumps.fit_leaves",
         lambda codes, *rest, **named: seen.append(id(codes)) or grow(codes, *rest, **named),
     )
     model = TableDiffusion(mode="reveal", random_state=0, n_jobs=3).fit(mixed())

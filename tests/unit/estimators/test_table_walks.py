@@ -16,8 +16,8 @@ from caminito.data import TableCodec
 from caminito.errors import ConfigError, RunError
 from caminito.estimators import boost_jumps
 from caminito.estimators.coded import CodedTable
-from caminito.estimators.jump_families import Reveal
 from caminito.estimators.rank_normal import repeated
+from caminito.estimators.reveal_jumps import Reveal
 from caminito.estimators.schema import TableConfig
 from caminito.estimators.table_choice import candidates
 

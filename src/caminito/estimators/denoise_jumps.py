@@ -1,139 +1,41 @@
-"""Two families of reverse jumps for tables, each by trees.
+"""Jumps of a normal noise, by forests, from rows of the table.
 
-reveal   the noise masks columns; a jump back reveals one, by a donor row of the leaf that fits what is known.
-denoise  the noise is normal. Above a level `start` the exact denoiser of the training rows takes every path to one of
-         them, noised, so the walk begins there: at a row with its noise. Below it forests have learnt E[x0 | x_t] and
-         lead, not back to the row, but to where rows like it are. What a row keeps of itself is up to `start`.
+Above a level `start` the exact denoiser of the training rows takes every path to one of them, noised, so the walk
+begins there: at a row with its noise. Below it forests have learnt E[x0 | x_t] and lead, not back to the row, but to
+where rows like it are. What a row keeps of itself is up to `start`.
 
-Both are functions of (seed, index) alone: row i is the same in a batch of any size.
+A row is a function of (seed, index) alone: row i is the same in a batch of any size.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import ndtri
 from sklearn.ensemble import ExtraTreesRegressor
-from sklearn.utils.parallel import Parallel, delayed
 
-from caminito._random import Stream, normal, permutation, uniform
-from caminito.denoiser import Forest, LeafTree, Precondition, RegressorDenoiser, RevealChain
-from caminito.estimators.coded import CodedTable
-from caminito.estimators.rank_normal import ENDS, PLACES, RankNormal, repeated
+from caminito._random import Stream, normal, permutation
+from caminito.denoiser import Forest, Precondition, RegressorDenoiser
+from caminito.estimators.coded import CodedTable, moved_columns
+from caminito.estimators.rank_normal import ENDS, PLACES, RankNormal, repeated, straightened
+from caminito.estimators.reveal_jumps import draws, evenly
 from caminito.process import EDM
 from caminito.sampling import DDIM, trajectory
-from caminito.training import fit_leaves, fit_regressors, fit_residual_variance
+from caminito.training import fit_regressors, fit_residual_variance
 
-__all__ = ["Denoise", "Reveal", "draws", "moved_columns"]
+__all__ = ["Denoise"]
 
 Floats = NDArray[np.float64]
-TreeKey = tuple[int, tuple[int, ...]]  # column, and the columns that it is said from
 
-_GOLDEN = (math.sqrt(5) - 1) / 2
 _LEAST = 0.05  # noise of the last level, in standard deviations
 _ENDED = 1 << 31  # attempt of the walks whose ends are measured
 _THIN = 1e-6  # least variance of a direction
 _VALUES = 1_000_000  # of all leaves of a model together: 4 MB
 _FITTED = 200_000  # rows that forests of so few leaves are fitted to; of more, a sample
-_DONORS = 50_000_000  # that all trees grown for conditions keep: 200 MB
-
-
-def draws(seed: int, attempt: int, rows: int, columns: int, first: int = 0) -> Floats:
-    """Uniforms of rows first, first + 1, ..., shape (rows, columns)."""
-    flat = uniform(seed, Stream.TABLE, 2 * attempt, rows * columns, start=first * columns)
-    return np.asarray(flat).reshape(rows, columns)
-
-
-def evenly(seed: int, rows: int, first: int = 0) -> Floats:
-    """Numbers of rows first, first + 1, ... that fill [0, 1) evenly, however many: a golden-ratio sequence."""
-    begin = float(uniform(seed, Stream.TABLE, 1, 1))
-    return np.asarray((begin + _GOLDEN * (first + np.arange(rows))) % 1.0)
-
-
-class Reveal:
-    """Chains of trees, one for each order in which columns are asked for, grown when they are.
-
-    Chains share their trees: what one column depends on is the same whatever came before in which order.
-
-    Parameters
-    ----------
-    table : CodedTable
-    order : sequence of int
-        In which columns are revealed where nothing is given.
-    min_rows : int
-        Different rows in a leaf.
-    seed : int
-    trees : mapping of (column, columns known) to LeafTree, optional
-        Those that are grown already.
-    n_jobs : int, optional
-        Trees that are grown at once, in threads, which share the table.
-    """
-
-    name = "reveal"
-
-    def __init__(
-        self,
-        table: CodedTable,
-        order: Sequence[int],
-        *,
-        min_rows: int,
-        seed: int = 0,
-        trees: Mapping[TreeKey, LeafTree] | None = None,
-        n_jobs: int | None = None,
-    ) -> None:
-        self.table, self.order, self.min_rows, self.seed = table, list(order), min_rows, seed
-        self.n_jobs = n_jobs
-        self.trees = {} if trees is None else dict(trees)
-
-    def fit(self) -> Reveal:
-        """Grow the chain of the usual order."""
-        self.chain(())
-        return self
-
-    def chain(self, given: tuple[int, ...], chosen: tuple[int, ...] = ()) -> RevealChain:
-        """The chain that begins with `given`, which have no trees, and reveals `chosen` next."""
-        rest = [column for column in self.order if column not in (*given, *chosen)]
-        order = (*given, *chosen, *rest)
-        keys = {order[k]: (order[k], tuple(sorted(order[:k]))) for k in range(len(given), len(order))}
-        new = [key for key in keys.values() if key not in self.trees]
-        grown = self.trees | dict(zip(new, Parallel(n_jobs=self.n_jobs, prefer="threads")(map(self._tree, new))))
-        trees = {column: grown[key] for column, key in keys.items()}
-        usual = {(column, tuple(sorted(self.order[:k]))) for k, column in enumerate(self.order)}
-        if (len(self.trees) + len(trees)) * len(self.table.matrix) > _DONORS:
-            self.trees = {key: tree for key, tree in self.trees.items() if key in usual}
-        self.trees |= {keys[column]: tree for column, tree in trees.items()}
-        return RevealChain(order, trees, self.table.codes)
-
-    def _tree(self, key: TreeKey) -> Any:
-        """The call that grows a tree."""
-        table, (column, known) = self.table, key
-        numbers = table.matrix[:, column] if table.ordered[column] else None
-        return delayed(fit_leaves)(
-            table.codes,
-            column,
-            known,
-            numbers=numbers,
-            ordered=table.ordered,
-            min_rows=self.min_rows,
-            weights=table.weights,
-            seed=self.seed,
-        )
-
-    def draw(
-        self, rows: int, seed: int, *, first: int = 0, attempt: int = 0, where: NDArray[np.intp] | None = None
-    ) -> Floats:
-        """Rows as numbers, shape (rows, p); or those of them at `where`, rising."""
-        chain = self.chain(())
-        u = draws(seed, attempt, rows, len(self.order), first)
-        if attempt == 0:
-            u[:, chain.order[0]] = evenly(seed, rows, first)
-        return self.table.numbers(chain.reveal(u if where is None else u[where]).codes)
 
 
 class Denoise:
@@ -160,8 +62,9 @@ class Denoise:
     moved : list of int
         Columns that are noised; the others keep the value of the row.
     ends : array (200, m), optional
-        Quantiles of the ends of walks. Where they are known a sample takes the value that training rows have at the
-        same share: forests draw values to the middle of their column, and small tables alone are better for it.
+        Quantiles of the ends of walks, in standard deviations. Where they are known a sample takes the value that
+        training rows have at the same share: forests draw values to the middle of their column, and small tables alone
+        are better for it.
     """
 
     name = "denoise"
@@ -249,7 +152,7 @@ class Denoise:
         """Walk some rows, with the jitter that they have, and keep the quantiles of their ends."""
         walks = min(ENDS, 4 * len(self.table.matrix))
         _, part = self._walked(walks, self.seed, 0, _ENDED, None, None)
-        self.ends = np.quantile(part, PLACES, axis=0)
+        self.ends = np.quantile((part - self.mean) / self.scale, PLACES, axis=0)
         return self
 
     def _walked(
@@ -280,8 +183,7 @@ class Denoise:
     def _seen(self, part: Floats) -> Floats:
         """Within the range of the data, and on its values where a column has steps or values it often takes."""
         if self.ends is not None:
-            share = np.stack([np.interp(x, ends, PLACES) for x, ends in zip(part.T, self.ends.T)], axis=1)
-            return self._ranks.decode(ndtri(share))
+            return self._ranks.decode(straightened((part - self.mean) / self.scale, self.ends))
         for place, j in enumerate(self.moved):
             values, column = self.table.values[j], self.table.columns[j]
             part[:, place] = np.clip(part[:, place], values[0], values[-1])
@@ -310,13 +212,3 @@ def _uncorrelated(scaled: Floats, weights: Floats) -> tuple[Floats, Floats]:
     size, axes = np.linalg.eigh(np.atleast_2d(np.cov(scaled.T, aweights=weights, bias=True)))
     root = np.sqrt(np.maximum(size, _THIN))
     return (axes / root) @ axes.T, (axes * root) @ axes.T
-
-
-def moved_columns(table: CodedTable) -> list[int]:
-    """Columns that `Denoise` noises: numbers of more than two values, without holes."""
-    return [j for j, column in enumerate(table.columns) if _moves(column, table.matrix[:, j])]
-
-
-def _moves(column: Any, numbers: Floats) -> bool:
-    ordered = column.kind not in ("category", "boolean")
-    return ordered and column.distinct > 2 and not np.isnan(numbers).any()
