@@ -2,6 +2,7 @@
 
 from caminito.denoiser.base import Condition, Denoiser, rows_of
 from caminito.denoiser.boosted import Boosted
+from caminito.denoiser.conditional import ClassDenoiser, Wrapped, given, without
 from caminito.denoiser.diffusers import (
     DiffusersDenoiser,
     DiffusersModel,
@@ -25,6 +26,7 @@ from caminito.denoiser.views import eps, flow, from_eps, from_flow, from_score, 
 
 __all__ = [
     "Boosted",
+    "ClassDenoiser",
     "Codes",
     "Condition",
     "Denoiser",
@@ -47,6 +49,7 @@ __all__ = [
     "RevealChain",
     "Revealed",
     "VarianceRange",
+    "Wrapped",
     "eps",
     "flow",
     "from_diffusers",
@@ -55,10 +58,12 @@ __all__ = [
     "from_score",
     "from_v",
     "from_x0",
+    "given",
     "regressor_columns",
     "rows_of",
     "score",
     "to_diffusers",
     "to_k_diffusion",
     "v",
+    "without",
 ]

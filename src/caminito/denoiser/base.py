@@ -58,6 +58,11 @@ class Denoiser(ABC):
         pairs = ((self.var, Denoiser.var), (self.moments, Denoiser.moments))
         return any(getattr(own, "__func__", own) is not plain for own, plain in pairs)
 
+    @property
+    def mixes_conditions(self) -> bool:
+        """Whether one call may hold rows that are told a condition and rows that are not (`nn.Given.present`)."""
+        return False
+
     def var(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor | None:
         """Diagonal of Cov[x0 | x_t], shape of x_t; None if unknown."""
         return None

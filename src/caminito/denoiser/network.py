@@ -90,6 +90,11 @@ class NetworkDenoiser(Denoiser):
         return self._parts(x_t, t, cond)[0]
 
     @property
+    def mixes_conditions(self) -> bool:
+        """True: networks take an absent condition row by row."""
+        return True
+
+    @property
     def knows_variance(self) -> bool:
         """Whether the network was asked to learn it."""
         return self.variance is not None

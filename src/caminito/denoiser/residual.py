@@ -44,6 +44,11 @@ class ResidualVariance(Denoiser):
         """Mean of the wrapped denoiser."""
         return self.denoiser.mean(x_t, t, cond)
 
+    @property
+    def mixes_conditions(self) -> bool:
+        """Whether the wrapped denoiser does."""
+        return self.denoiser.mixes_conditions
+
     def var(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
         """Interpolated residual variance, shape of x_t; constant beyond the measured levels."""
         at = np.atleast_1d(self.process.logsnr(t).numpy())

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from caminito._errors import ConfigError, ShapeError
-from caminito.denoiser import Condition, Denoiser
+from caminito.denoiser import Condition, Denoiser, Wrapped
 from caminito.process.base import Time
 
 __all__ = ["Constrained", "Projection", "clip", "constrain", "dynamic_threshold", "match_std", "renormalise"]
@@ -57,7 +57,7 @@ def constrain(denoiser: Denoiser, project: Projection) -> Denoiser:
     return Constrained(denoiser, project)
 
 
-class Constrained(Denoiser):
+class Constrained(Wrapped):
     """What `constrain` returns. The variance is that of the denoiser; a density is not known.
 
     Raises
@@ -67,27 +67,20 @@ class Constrained(Denoiser):
     """
 
     def __init__(self, denoiser: Denoiser, project: Projection) -> None:
-        self.denoiser, self.project = denoiser, project
-        self.process, self.event_shape = denoiser.process, denoiser.event_shape
-        self.data_moments = denoiser.data_moments
+        super().__init__(denoiser)
+        self.project = project
 
     def mean(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
         """project(E[x0 | x_t])."""
         return self._projected(self.denoiser.mean(x_t, t, cond))
 
-    @property
-    def knows_variance(self) -> bool:
-        """Whether the denoiser does."""
-        return self.denoiser.knows_variance
-
-    def var(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor | None:
-        """That of the denoiser."""
-        return self.denoiser.var(x_t, t, cond)
-
     def moments(self, x_t: Tensor, t: Time, cond: Condition = None) -> tuple[Tensor, Tensor | None]:
         """Both."""
         mean, var = self.denoiser.moments(x_t, t, cond)
         return self._projected(mean), var
+
+    def log_marginal(self, x_t: Tensor, t: Time, cond: Condition = None) -> None:
+        """Unknown."""
 
     def _projected(self, x0: Tensor) -> Tensor:
         out = self.project(x0)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from caminito._errors import ConditionError, ConfigError, NonFiniteError, ShapeError
-from caminito.denoiser import Condition, Denoiser
+from caminito.denoiser import Condition, Denoiser, given
 from caminito.process import grid as grids
 from caminito.process.base import Time
 from caminito.sampling.noise import PART, Brownian, NoiseSource, PerSample
@@ -34,28 +34,6 @@ class Frame(NamedTuple):
     t: float
     x: Tensor
     x0: Tensor
-
-
-class _Given(Denoiser):
-    """A denoiser with its conditions fixed."""
-
-    def __init__(self, denoiser: Denoiser, cond: Condition) -> None:
-        self._denoiser, self._cond = denoiser, cond
-        self.process, self.event_shape = denoiser.process, denoiser.event_shape
-        self.data_moments = denoiser.data_moments
-
-    def mean(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
-        return self._denoiser.mean(x_t, t, self._cond)
-
-    @property
-    def knows_variance(self) -> bool:
-        return self._denoiser.knows_variance
-
-    def var(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor | None:
-        return self._denoiser.var(x_t, t, self._cond)
-
-    def moments(self, x_t: Tensor, t: Time, cond: Condition = None) -> tuple[Tensor, Tensor | None]:
-        return self._denoiser.moments(x_t, t, self._cond)
 
 
 def trajectory(
@@ -98,7 +76,7 @@ def trajectory(
     if rule.needs_variance:
         require_variance(denoiser)
     source: NoiseSource = PerSample() if noise is None else noise
-    bound = _Given(denoiser, cond)
+    bound = given(denoiser, cond)
     state: Any = rule.init(process, times)
     yield Frame(0, float(times[0]), x, x)
     for i, (t, s) in enumerate(itertools.pairwise(times), start=1):
