@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from caminito.estimators import DiffusionModel, ImageDiffusion, TableDiffusion
+    from caminito.estimators import DiffusionModel, ImageDiffusion, NoisyClassifier, TableDiffusion
     from caminito.estimators.run import load
 
 _HOMES = {
     "DiffusionModel": "caminito.estimators",
     "ImageDiffusion": "caminito.estimators",
+    "NoisyClassifier": "caminito.estimators",
     "TableDiffusion": "caminito.estimators",
     "load": "caminito.estimators.run",
 }
 
-__all__ = ["DiffusionModel", "ImageDiffusion", "TableDiffusion", "__version__", "load"]
+__all__ = ["DiffusionModel", "ImageDiffusion", "NoisyClassifier", "TableDiffusion", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:

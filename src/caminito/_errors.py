@@ -28,6 +28,7 @@ __all__ = [
     "ShapeError",
     "StorageError",
     "TimeError",
+    "TruncatedText",
     "UndiscoveredModes",
     "UnscaledData",
 ]
@@ -99,6 +100,10 @@ class Memorisation(CaminitoWarning):
 
 class RepeatedTarget(CaminitoWarning):
     """The target of a table is one of its other columns again."""
+
+
+class TruncatedText(CaminitoWarning):
+    """Texts are longer than what a model reads of them."""
 
 
 class ApproximateLikelihood(CaminitoWarning):

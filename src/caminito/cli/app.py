@@ -17,6 +17,7 @@ from caminito.cli.report import report
 from caminito.cli.sample import sample
 from caminito.cli.table_sample import impute
 from caminito.cli.train import train
+from caminito.cli.train_classifier import train_classifier
 
 __all__ = ["app"]
 
@@ -30,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _function in (inspect, train, sample, impute, calibrate, evaluate, plot, report, doctor):
+for _function in (inspect, train, sample, impute, calibrate, train_classifier, evaluate, plot, report, doctor):
     app.command(help=HELP if _function is plot else None)(command(_function))
 
 

@@ -22,6 +22,7 @@ from caminito.cli.options import (
     Seed,
     Set,
     Steps,
+    Texts,
     config_of,
     opened,
     refuse_flags,
@@ -66,6 +67,7 @@ def inspect(
     resize: Resize = None,
     max_pixels: MaxPixels = None,
     classes: Classes = True,
+    texts: Texts = True,
     target: Target = None,
     mode: Mode = None,
     types: Types = None,
@@ -87,6 +89,7 @@ def inspect(
         "--resize": resize,
         "--max-pixels": max_pixels,
         "--no-classes": None if classes else True,
+        "--no-texts": None if texts else True,
     }
     from caminito.data import is_table
 
@@ -99,9 +102,13 @@ def inspect(
     else:
         refuse_flags(of_tables.given(), "images and arrays")
         options = config_of(config, set_, minutes=minutes, steps=steps, seed=seed)
-        source, reading = opened(data, resize=resize, max_pixels=max_pixels, classes=classes)
+        source, reading = opened(data, resize=resize, max_pixels=max_pixels, classes=classes, texts=texts)
         told = _network(options, source, reading)
-        kept = _typed(("--resize", resize), ("--max-pixels", max_pixels)) + ([] if classes else ["--no-classes"])
+        kept = (
+            _typed(("--resize", resize), ("--max-pixels", max_pixels))
+            + ([] if classes else ["--no-classes"])
+            + ([] if texts else ["--no-texts"])
+        )
         again = _typed(("--minutes", of_networks["--minutes"]), ("--steps", steps)) + kept
     section("Options")
     shown = Text(told.split("\n\n", 1)[1].rstrip())

@@ -32,6 +32,7 @@ __all__ = [
     "Seed",
     "Set",
     "Steps",
+    "Texts",
     "at_least",
     "config_of",
     "found_again",
@@ -75,6 +76,7 @@ MaxPixels = Annotated[
     typer.Option("--max-pixels", metavar="N", help="Skip image files of more pixels; 64 million unless given."),
 ]
 Classes = Annotated[bool, typer.Option("--classes/--no-classes", help="Condition on the labels, where there are any.")]
+Texts = Annotated[bool, typer.Option("--texts/--no-texts", help="Condition on the captions, where there are any.")]
 
 
 def at_least(least: int, **given: int | None) -> None:
@@ -165,7 +167,9 @@ def network_of(path: Path, doing: str) -> DiffusionModel:
     return model
 
 
-def opened(data: str, *, resize: str | None, max_pixels: int | None, classes: bool) -> tuple[Source, Reading]:
+def opened(
+    data: str, *, resize: str | None, max_pixels: int | None, classes: bool, texts: bool
+) -> tuple[Source, Reading]:
     """The data at a path, and how they are taken.
 
     Raises
@@ -182,7 +186,7 @@ def opened(data: str, *, resize: str | None, max_pixels: int | None, classes: bo
 
     most = MAX_PIXELS if max_pixels is None else max_pixels
     source = source_of(data, resize=size, max_pixels=most)
-    return source, Reading.of(source, classes=classes, resize=size, max_pixels=most)
+    return source, Reading.of(source, classes=classes, texts=texts, resize=size, max_pixels=most)
 
 
 def source_of(data: str, **how: Any) -> Source:
@@ -251,7 +255,8 @@ def understood(source: Source, reading: Reading) -> list[tuple[str, str, str]]:
     if facts["small_classes"]:
         rows.append(("", _few(facts["small_classes"], 5), "a single item: its samples can only be copies"))
     if facts["captions"]:
-        rows.append(("captions", f"{facts['captions']} items", "read and kept; not used for training yet"))
+        used = "sampled by what they say: --text" if reading.texts else "not used"
+        rows.append(("captions", f"{facts['captions']} items", used))
     for file, reason in source.bad[:5]:
         rows.append(("skipped", file, reason))
     if len(source.bad) > 5:

@@ -19,6 +19,7 @@ from caminito.cli.console import counted, number, out
 from caminito.cli.options import source_of_run
 from caminito.cli.sample import labels_of
 from caminito.data import ArrayCodec, ImageCodec
+from caminito.denoiser import mapped
 from caminito.estimators import DiffusionModel
 from caminito.estimators.picture import drawable, limits_of
 from caminito.estimators.run import Run
@@ -307,7 +308,7 @@ def _field(asked: Asked) -> Figure:
     x0 = torch.from_numpy((places - codec.mean) / codec.std).reshape(-1, 2)
     device = next(model.denoiser_.network.parameters()).device
     columns = {} if asked.class_ is None else {"y": asked.class_}
-    cond = {name: value.to(device) for name, value in model.conditions_.encode(columns, len(x0)).items()} or None
+    cond = mapped(model.conditions_.encode(columns, len(x0)), lambda value: value.to(device)) or None
     fields: dict[str, np.ndarray] = {}
     for level in _LEVELS:
         t = process.time(torch.tensor(-2 * math.log(level), dtype=torch.float64))

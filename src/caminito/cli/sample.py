@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from caminito._errors import ConfigError
+from caminito.cli.asked import (
+    Asked,
+    Guidance,
+    GuidanceBy,
+    GuidanceInterval,
+    GuidanceRescale,
+    Guide,
+    Text,
+    dials,
+    guide_of,
+)
 from caminito.cli.console import counted, duration, err, out
 from caminito.cli.options import RunPath, at_least, refuse_flags
 
@@ -68,12 +80,20 @@ def sample(
             help="Of a table, what is asked of columns: sex=F, age=30..40, colour=red|green, city=? for missing.",
         ),
     ] = None,
+    text: Text = None,
     condition: Annotated[
         Path | None,
         typer.Option(
-            "--condition", metavar="TABLE", help="Of a table: a file whose blanks are free, a sample per row."
+            "--condition",
+            metavar="TABLE",
+            help="A file with a column per condition and a row per sample; blanks are free.",
         ),
     ] = None,
+    guidance: Guidance = None,
+    guidance_by: GuidanceBy = None,
+    guidance_interval: GuidanceInterval = None,
+    guidance_rescale: GuidanceRescale = None,
+    guide: Guide = None,
 ) -> None:
     """Draw new items, or rows of a table, from RUN."""
     at_least(1, n=count, steps=steps, batch_size=batch_size)
@@ -85,7 +105,15 @@ def sample(
 
     rule = None if solver is None else solver_named(solver)
     model = load(run)
-    of_networks = {"--class": class_, "--steps": steps, "--solver": solver, "--in-range": in_range}
+    of_networks: dict[str, Any] = {
+        "--class": class_,
+        "--steps": steps,
+        "--solver": solver,
+        "--in-range": in_range,
+        "--text": text,
+    }
+    of_networks |= {"--guidance": guidance, "--guidance-by": guidance_by, "--guide": guide}
+    of_networks |= {"--guidance-interval": guidance_interval, "--guidance-rescale": guidance_rescale}
     if not isinstance(model, DiffusionModel):
         from caminito.cli.table_sample import sample_rows
 
@@ -93,32 +121,48 @@ def sample(
         asked: dict[str, Any] = {"where": where, "condition": condition, "batch_size": batch_size}
         sample_rows(run, model, count=count, seed=seed, out_=out_, **asked)
         return
-    refuse_flags({"--where": where, "--condition": condition}, "a run of images or arrays")
+    refuse_flags({"--where": where}, "a run of images or arrays")
+    dialled = dials(guidance, guidance_by, guidance_interval, guidance_rescale, guide)
     if out_ is not None and out_.suffix.lower() not in ("", ".png", ".npz", ".npy"):
         raise ConfigError(f"--out: expected a folder or a file .png, .npz or .npy, got {out_.name!r}.")
-    count = _USUAL if count is None else count
+    leads = None if dialled is None else guide_of(run, model, guide, guidance_by)
     if average is not None:
         model = model.reaverage(average)
     note_unfinished(run, model)
-    labels = labels_of(model, class_, count, seed)
-    target = _default_place(run, model, count, seed, class_, steps, solver, in_range, average) if out_ is None else out_
+    classifier = None if leads is None or isinstance(leads, DiffusionModel) else leads
+    asked_ = Asked(
+        model, count=count, usual=_USUAL, seed=seed, class_=class_, text=text, file=condition, classifier=classifier
+    )
+    count = asked_.count
+    named = (class_, text, None if condition is None else condition.stem, steps, solver, in_range, average, dialled)
+    target = _default_place(run, model, count, seed, *named) if out_ is None else out_
     _check_target(target, model)
-    how = {"seed": seed, "samples": count, "class": class_, "in_range": in_range, "average": average}
-    text = recipe(model, run.resolve().name, n_steps=steps, solver=rule, **how)
+    how: dict[str, Any] = {
+        "seed": seed,
+        "samples": count,
+        "class": class_,
+        "text": text,
+        "in_range": in_range,
+        "average": average,
+    }
+    how |= {"condition": condition, "guidance": dialled, "guide": guide}
+    recorded = recipe(model, run.resolve().name, n_steps=steps, solver=rule, **how)
     clock = time.monotonic()
     with counted(f"Drawing {count}") as progress:
         samples = model.sample(
             count,
-            condition=labels,
+            condition=asked_.condition,
             random_state=seed,
             n_steps=steps,
             solver=rule,
             in_range=in_range,  # type: ignore[arg-type]  # another word is refused by name
+            guidance=dialled,
+            guide=leads,
             batch_size=batch_size,
             progress=progress,
         )
     seconds = time.monotonic() - clock
-    _write(target, model, samples, labels, text)
+    _write(target, model, samples, asked_.labels, recorded)
     speed = f"{duration(seconds)}, {count / seconds:.3g} per second"
     out.print(f"{count} samples in {speed}: {target}{'' if target.suffix else '/'}", soft_wrap=True)
 
@@ -136,15 +180,7 @@ def note_unfinished(path: Path, model: DiffusionModel) -> None:
 
 def labels_of(model: DiffusionModel, class_: str | None, count: int, seed: int) -> np.ndarray | None:
     """The class of each sample, or None where the model knows none."""
-    import numpy as np
-
-    if class_ is not None:
-        codes = model.conditions_.encode({"y": class_}, count)["y"]
-    elif "y" in model.conditions_.classes:
-        codes = model.conditions_.draw(count, seed)["y"]
-    else:
-        return None
-    return np.asarray(model.classes_[codes.numpy()])
+    return Asked(model, count=count, usual=count, seed=seed, class_=class_).labels
 
 
 def _default_place(
@@ -153,14 +189,20 @@ def _default_place(
     count: int,
     seed: int,
     class_: str | None,
+    text: str | None,
+    table: str | None,
     steps: int | None,
     solver: str | None,
     in_range: str | None,
     average: float | None,
+    dialled: Mapping[str, Any] | None,
 ) -> Path:
-    parts = [f"n{count}", f"seed{seed}", None if class_ is None else f"class-{class_}"]
+    parts = [f"n{count}", f"seed{seed}", None if class_ is None else f"class-{class_}", text and text[:40], table]
     parts += [None if steps is None else f"{steps}steps", solver, in_range]
     parts.append(None if average is None else f"average{average:g}")
+    for name, value in (dialled or {}).items():
+        shown = "-".join(f"{end:g}" for end in value) if isinstance(value, tuple) else value
+        parts.append(f"{'guidance' if name == 'scale' else name}{shown}")
     name = "_".join("".join(c if c.isalnum() or c in "-_" else "-" for c in part) for part in parts if part)
     drawn = count <= _IN_A_PICTURE and _has_picture(model)
     return run / "samples" / f"{name}{'.png' if drawn else '.npz'}"

@@ -22,6 +22,7 @@ from caminito.cli.options import (
     Seed,
     Set,
     Steps,
+    Texts,
     config_of,
     opened,
     refuse_flags,
@@ -71,6 +72,7 @@ def train(
     resize: Resize = None,
     max_pixels: MaxPixels = None,
     classes: Classes = True,
+    texts: Texts = True,
     target: Target = None,
     mode: Mode = None,
     types: Types = None,
@@ -94,6 +96,7 @@ def train(
         "--resize": resize,
         "--max-pixels": max_pixels,
         "--no-classes": None if classes else True,
+        "--no-texts": None if texts else True,
     }
     if resume is not None:
         given = {"--out": out_, **of_networks, "--config": config, "--set": set_ or None, "--seed": seed}
@@ -124,7 +127,7 @@ def train(
         return
     refuse_flags(of_tables.given(), "images and arrays")
     options = config_of(config, set_, minutes=minutes, steps=steps, seed=seed)
-    source, reading = opened(data, resize=resize, max_pixels=max_pixels, classes=classes)
+    source, reading = opened(data, resize=resize, max_pixels=max_pixels, classes=classes, texts=texts)
     from caminito.estimators.run import Run
 
     _train(Run.create(out_ or _place(data), options, source, reading), source, resume=False)

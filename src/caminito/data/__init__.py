@@ -4,6 +4,7 @@ Source   what a path holds: items, labels, captions, bad files, facts
 Codec    array <-> tensor, explicit and invertible
 TableCodec   table of any columns <-> float64 matrix, exactly; read_table and write_table for files
 TableSource   what a file holds that is a table: rows, columns, facts
+TextEncoder   texts -> tensors that a network takes: HashingText without weights, TransformersText by a language model
 """
 
 from caminito.data._table_file import MAX_CELLS, NA_VALUES, is_table, read_table, write_table
@@ -15,6 +16,13 @@ from caminito.data.source import MAX_PIXELS, Source, describe_source, open_sourc
 from caminito.data.split import holdout
 from caminito.data.table import Column, TableCodec
 from caminito.data.table_source import TableSource, open_table
+from caminito.data.text import (
+    EncodedText,
+    HashingText,
+    TextEncoder,
+    TransformersText,
+    text_encoder_from_dict,
+)
 
 __all__ = [
     "MAX_CELLS",
@@ -24,10 +32,14 @@ __all__ = [
     "ArrayCodec",
     "Codec",
     "Column",
+    "EncodedText",
+    "HashingText",
     "ImageCodec",
     "Source",
     "TableCodec",
     "TableSource",
+    "TextEncoder",
+    "TransformersText",
     "checkerboard",
     "codec_from_dict",
     "describe_source",
@@ -40,5 +52,6 @@ __all__ = [
     "read_table",
     "spiral",
     "swiss_roll",
+    "text_encoder_from_dict",
     "write_table",
 ]

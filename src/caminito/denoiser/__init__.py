@@ -1,6 +1,6 @@
 """Denoisers: E[x0 | x_t], exact, learnt or adapted, and the same knowledge in other words."""
 
-from caminito.denoiser.base import Condition, Denoiser, rows_of
+from caminito.denoiser.base import Condition, Denoiser, for_rows, mapped, rows_of
 from caminito.denoiser.boosted import Boosted
 from caminito.denoiser.conditional import ClassDenoiser, Wrapped, given, without
 from caminito.denoiser.diffusers import (
@@ -52,6 +52,7 @@ __all__ = [
     "Wrapped",
     "eps",
     "flow",
+    "for_rows",
     "from_diffusers",
     "from_eps",
     "from_flow",
@@ -59,6 +60,7 @@ __all__ = [
     "from_v",
     "from_x0",
     "given",
+    "mapped",
     "regressor_columns",
     "rows_of",
     "score",

@@ -7,7 +7,7 @@ holds is its own affair. Coefficients come from its process, in float64; x_t kee
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from torch import Tensor
@@ -15,21 +15,31 @@ from torch import Tensor
 from caminito.process import Normal, Process
 from caminito.process.base import Time
 
-__all__ = ["Condition", "Denoiser", "rows_of"]
+__all__ = ["Condition", "Denoiser", "for_rows", "mapped", "rows_of"]
 
 Condition: TypeAlias = Mapping[str, Any] | None
 
 
 def rows_of(cond: Condition, index: Tensor | slice) -> Condition:
-    """The conditions of some rows; a value may be a tensor, or a tuple of tensors and None (a value with its mask)."""
+    """The conditions of some rows."""
+    return mapped(cond, lambda value: value[index])
 
-    def take(value: Any) -> Any:
+
+def mapped(cond: Condition, change: Callable[[Any], Any]) -> Condition:
+    """Conditions with each tensor changed; a value may be one, or a tuple of them and None (a value with its mask)."""
+
+    def of(value: Any) -> Any:
         if isinstance(value, tuple):
-            parts: list[Any] = [None if part is None else part[index] for part in value]
+            parts: list[Any] = [None if part is None else change(part) for part in value]
             return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-        return value[index]
+        return change(value)
 
-    return None if cond is None else {name: take(value) for name, value in cond.items()}
+    return None if cond is None else {name: of(value) for name, value in cond.items()}
+
+
+def for_rows(cond: Condition, rows: int) -> Condition:
+    """Conditions with so many rows: an entry of one row serves all."""
+    return mapped(cond, lambda value: value.expand(rows, *value.shape[1:]) if len(value) == 1 != rows else value)
 
 
 class Denoiser(ABC):

@@ -11,13 +11,12 @@ Source: the law of total expectation; it is exact where the denoisers of the cla
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from caminito._errors import ConditionError, ConfigError, ShapeError
-from caminito.denoiser.base import Condition, Denoiser, rows_of
+from caminito.denoiser.base import Condition, Denoiser, for_rows
 from caminito.nn import Given
 from caminito.process.base import Time
 
@@ -80,11 +79,7 @@ class _Given(Wrapped):
         self.cond = cond
 
     def asked(self, x_t: Tensor, cond: Condition) -> Condition:
-        first = slice(0, 1)
-        one = self.cond is not None and all(len(_value(v)) == 1 for v in self.cond.values())
-        if not one or len(x_t) == 1:
-            return self.cond
-        return rows_of(rows_of(self.cond, first), torch.zeros(len(x_t), dtype=torch.long, device=x_t.device))
+        return for_rows(self.cond, len(x_t))
 
 
 def without(denoiser: Denoiser, *names: str) -> Denoiser:
@@ -239,8 +234,3 @@ class ClassDenoiser(Denoiser):
             w = weights[:, k].to(value).reshape(-1, *([1] * (value.ndim - 1)))
             total = total + torch.where(w > 0, w * value, 0)
         return total
-
-
-def _value(entry: Any) -> Tensor:
-    value: Tensor = entry[0] if isinstance(entry, tuple) else entry
-    return value

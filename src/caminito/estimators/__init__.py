@@ -3,6 +3,7 @@
 from caminito.estimators.grids import CalibratedGrid
 from caminito.estimators.image import ImageDiffusion
 from caminito.estimators.model import Description, DiffusionModel
+from caminito.estimators.noisy_classifier import NoiseAccuracy, NoisyClassifier
 from caminito.estimators.schema import ModelConfig, parse_config, updated
 from caminito.estimators.store import load_model, save_model
 from caminito.estimators.table import TableDiffusion
@@ -13,6 +14,8 @@ __all__ = [
     "DiffusionModel",
     "ImageDiffusion",
     "ModelConfig",
+    "NoiseAccuracy",
+    "NoisyClassifier",
     "TableDiffusion",
     "load_model",
     "parse_config",

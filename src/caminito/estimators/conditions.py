@@ -2,63 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
-from sklearn.utils.multiclass import type_of_target
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from caminito._errors import ConditionError
+from caminito._errors import ConditionError, ConfigError
 from caminito._random import Stream, uniform
-from caminito.nn import Entry, Label, Vector
+from caminito.data import ArrayCodec, Codec
+from caminito.estimators.condition_columns import Column, LabelColumn, column_for, column_from_dict
+from caminito.nn import Entry, Given
 
 __all__ = ["ConditionCodec"]
 
 
 class ConditionCodec:
-    """Labels and vectors, by name.
+    """Labels, vectors, texts and fields, by name.
 
-    A column of integers, words or booleans is a label; real numbers are a vector, standardised.
+    Attributes
+    ----------
+    columns : dict of str to Column
     """
 
-    def __init__(self) -> None:
-        self.entries: dict[str, Entry] = {}
-        self.classes: dict[str, np.ndarray] = {}
-        self.shares: dict[str, list[float]] = {}
-        self.moments: dict[str, tuple[list[float], list[float]]] = {}
+    def __init__(self, columns: Mapping[str, Column] | None = None) -> None:
+        self.columns = dict(columns or {})
 
-    def fit(self, columns: Mapping[str, ArrayLike], n: int) -> ConditionCodec:
-        """Learn classes and moments of columns with n rows.
+    @property
+    def entries(self) -> dict[str, Entry]:
+        """What a network must declare."""
+        return {name: column.entry for name, column in self.columns.items()}
+
+    @property
+    def classes(self) -> dict[str, NDArray[Any]]:
+        """Classes of the labels."""
+        return {name: column.classes for name, column in self.columns.items() if isinstance(column, LabelColumn)}
+
+    def fit(
+        self,
+        columns: Mapping[str, ArrayLike],
+        n: int,
+        *,
+        kinds: Mapping[str, Any] | None = None,
+        new_codec: Callable[[], Codec] = ArrayCodec,
+        grid: tuple[int, ...] = (),
+    ) -> ConditionCodec:
+        """Learn what columns with n rows are, and their classes and moments.
+
+        Parameters
+        ----------
+        columns : mapping of arrays
+        n : int
+        kinds : mapping, optional
+            What some of them are; see `column_for`.
+        new_codec, grid : of the items, for fields
 
         Raises
         ------
         ConditionError
             If a column has another number of rows, or values that are missing.
+        ConfigError
+            If a kind is unknown, or one of a condition that is not there.
         """
+        asked = dict(kinds or {})
+        if unknown := set(asked) - set(columns):
+            raise ConfigError(f"conditions: {sorted(unknown)} were not given. Given: {', '.join(columns) or 'none'}.")
         for name, column in columns.items():
             values = np.asarray(column)
             if values.ndim == 0 or len(values) != n:
                 raise ConditionError(f"condition {name!r}: expected {n} rows (one per item), got shape {values.shape}.")
             if values.ndim == 2 and values.shape[1] == 1:
                 values = values[:, 0]
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
-                raise ConditionError(f"condition {name!r}: expected finite numbers, got NaN or infinity.")
-            if values.ndim == 1 and type_of_target(values) in ("binary", "multiclass"):
-                classes, counts = np.unique(values, return_counts=True)
-                self.entries[name] = Label(len(classes))
-                self.classes[name] = classes
-                self.shares[name] = (counts / counts.sum()).tolist()
-            else:
-                table = values.reshape(n, -1).astype(np.float64)
-                std = table.std(0)
-                self.moments[name] = (table.mean(0).tolist(), np.where(std > 0, std, 1.0).tolist())
-                self.entries[name] = Vector(table.shape[1])
+            self.columns[name] = column_for(name, values, asked.get(name), new_codec, grid)
         return self
 
-    def encode(self, columns: Mapping[str, ArrayLike], n: int) -> dict[str, Tensor]:
+    def encode(self, columns: Mapping[str, ArrayLike], n: int) -> dict[str, Tensor | Given]:
         """Tensors with n rows; one value serves all rows.
 
         Raises
@@ -66,72 +87,44 @@ class ConditionCodec:
         ConditionError
             For an unknown name or class (the valid ones are named), or another number of rows.
         """
-        out = {}
-        for name, column in columns.items():
-            if name not in self.entries:
-                known = ", ".join(self.entries) or "none: it was trained without conditions"
-                raise ConditionError(f"condition {name!r} is unknown to this model. Known: {known}.")
-            values = np.asarray(column)
-            values = values.reshape(1) if values.ndim == 0 else values
-            if name in self.classes:
-                tensor = torch.from_numpy(self._codes(name, values.reshape(-1)))
-            else:
-                mean, std = (np.asarray(m) for m in self.moments[name])
-                if values.size % len(mean):
-                    raise ConditionError(
-                        f"condition {name!r}: expected {len(mean)} numbers per row, got {values.size}."
-                    )
-                tensor = torch.from_numpy(((values.reshape(-1, len(mean)) - mean) / std).astype(np.float32))
-            if len(tensor) not in (1, n):
+        out: dict[str, Tensor | Given] = {}
+        for name, values in columns.items():
+            if name not in self.columns:
+                near = difflib.get_close_matches(name, self.columns, n=1)
+                known = ", ".join(self.columns) or "none: it was trained without conditions"
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise ConditionError(f"condition {name!r} is unknown to this model. Known: {known}.{hint}")
+            given = self.columns[name].encode(values)
+            if len(given.value) not in (1, n):
                 raise ConditionError(
-                    f"condition {name!r}: expected {n} rows (= n_samples) or 1, got {len(tensor)}. "
+                    f"condition {name!r}: expected {n} rows (= n_samples) or 1, got {len(given.value)}. "
                     "Pass one row per sample, or a single row for all."
                 )
-            out[name] = tensor.expand(n, *tensor.shape[1:]).contiguous()
+            parts = [None if v is None else v.expand(n, *v.shape[1:]).contiguous() for v in given]
+            value = parts[0]
+            assert value is not None
+            out[name] = value if parts[1] is None and parts[2] is None else Given(value, parts[1], parts[2])
         return out
 
-    def _codes(self, name: str, values: np.ndarray) -> np.ndarray:
-        classes = self.classes[name]
-        table = {str(value): code for code, value in enumerate(classes.tolist())}
-        codes = []
-        for value in values.tolist():
-            code = table.get(str(value), table.get(str(float(value))) if isinstance(value, int) else None)
-            if code is None:
-                shown = ", ".join(list(table)[:20]) + (", ..." if len(table) > 20 else "")
-                raise ConditionError(
-                    f"class {value!r} of {name!r} was not in the training data. Known classes: {shown}."
-                )
-            codes.append(code)
-        return np.asarray(codes, dtype=np.int64)
-
-    def draw(self, n: int, seed: int, first: int = 0) -> dict[str, Tensor]:
-        """Labels at their training frequencies, row i a function of (seed, first + i); vectors are left absent."""
-        out = {}
-        for number, (name, shares) in enumerate(self.shares.items()):
+    def draw(self, n: int, seed: int, first: int = 0) -> dict[str, Tensor | Given]:
+        """Labels at their training frequencies, row i a function of (seed, first + i); all else is left absent."""
+        out: dict[str, Tensor | Given] = {}
+        labels = {name: column for name, column in self.columns.items() if isinstance(column, LabelColumn)}
+        for number, (name, column) in enumerate(labels.items()):
             u = uniform(seed, Stream.LABEL, number, n, start=first)
-            edges = torch.cumsum(torch.tensor(shares, dtype=torch.float64), 0)
-            out[name] = torch.searchsorted(edges, u, right=True).clamp_max(len(shares) - 1)
+            edges = torch.cumsum(torch.tensor(column.shares, dtype=torch.float64), 0)
+            out[name] = torch.searchsorted(edges, u, right=True).clamp_max(len(column.shares) - 1)
         return out
+
+    def joined(self, other: ConditionCodec) -> ConditionCodec:
+        """Both; names that both have are those of this one."""
+        return ConditionCodec({**other.columns, **self.columns})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values for `from_dict`."""
-        return {
-            name: {"classes": self.classes[name].tolist(), "shares": self.shares[name]}
-            if name in self.classes
-            else {"mean": self.moments[name][0], "std": self.moments[name][1]}
-            for name in self.entries
-        }
+        return {name: column.to_dict() for name, column in self.columns.items()}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> ConditionCodec:
         """The codec that `to_dict` described."""
-        codec = cls()
-        for name, facts in state.items():
-            if "classes" in facts:
-                codec.classes[name] = np.asarray(facts["classes"])
-                codec.shares[name] = facts["shares"]
-                codec.entries[name] = Label(len(facts["classes"]))
-            else:
-                codec.moments[name] = (facts["mean"], facts["std"])
-                codec.entries[name] = Vector(len(facts["mean"]))
-        return codec
+        return cls({name: column_from_dict(name, facts) for name, facts in state.items()})

@@ -43,6 +43,8 @@ class Reading:
     resize : (height, width) or None
     max_pixels : int
         As given to `open_source`.
+    texts : bool
+        Whether the model is conditioned on the captions.
     """
 
     images: bool
@@ -50,6 +52,7 @@ class Reading:
     classes: bool = False
     resize: tuple[int, int] | None = None
     max_pixels: int = MAX_PIXELS
+    texts: bool = False
 
     @classmethod
     def of(
@@ -57,17 +60,19 @@ class Reading:
         source: Source,
         *,
         classes: bool = True,
+        texts: bool = True,
         resize: tuple[int, int] | None = None,
         max_pixels: int = MAX_PIXELS,
     ) -> Reading:
-        """What suits a source; labels are used when there are at least two classes and `classes` is true."""
+        """What suits a source; labels are used where there are two classes or more, captions where there are two."""
         items = source.items
         images = source.kind in ("digits", "folder", "idx") or _like_images(items)
         axis = None
         if not images and items.ndim >= 4:
             axis = -1 if items.shape[-1] <= 4 else 1
         labelled = source.labels is not None and len(source.classes or ()) > 1
-        return cls(images, axis, classes and labelled, resize, max_pixels)
+        captioned = len(set(source.captions or ()) - {None, ""}) > 1
+        return cls(images, axis, classes and labelled, resize, max_pixels, texts and captioned)
 
     def words(self, item_shape: Sequence[int]) -> tuple[str, str]:
         """What items of a shape are taken for, and their size: ("images", "8 x 8"), ("rows", "4 numbers")."""
@@ -88,6 +93,12 @@ class Reading:
         if all(name.lstrip("-").isdigit() and str(int(name)) == name for name in source.classes):
             names = names.astype(np.int64)
         return np.asarray(names[source.labels])
+
+    def conditions(self, source: Source) -> dict[str, Any] | None:
+        """Conditions besides y: the captions as `text`, empty where there is none."""
+        if not self.texts or source.captions is None:
+            return None
+        return {"text": [caption or "" for caption in source.captions]}
 
     def event_shape(self, source: Source) -> tuple[int, ...]:
         """Shape of one item inside the network: channels first."""
@@ -121,10 +132,11 @@ class Reading:
         process = EDM() if config.process == "auto" else process_from_dict(config.process)
         shape, kind = self.event_shape(source), Precondition(config.prediction)
         options = network_options(config.network, shape, len(source.items), process, kind)
-        if options["kind"] == "per-step" and self.classes:
+        if options["kind"] == "per-step" and (self.classes or self.texts):
+            flag = " ".join(f for f, on in (("--no-classes", self.classes), ("--no-texts", self.texts)) if on)
             raise ConfigError(
-                "option network: one network per step takes no conditions, and the data have classes. Leave them out "
-                "(--no-classes), or use one network: auto."
+                "option network: one network per step takes no conditions, and the data have some. Leave them out "
+                f"({flag}), or use one network: auto."
             )
         if isinstance(config.network, Mapping):
             with torch.random.fork_rng():

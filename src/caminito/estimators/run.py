@@ -192,6 +192,7 @@ class Run(RunFolder):
         steps = model.fit_iter(
             self.reading.items(source),
             self.reading.labels(source),
+            condition=self.reading.conditions(source),
             resume=checkpoints,
             snapshots=self.path / "snapshots",
         )

@@ -12,7 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from caminito._errors import ConfigError
 from caminito.training.config import TrainingConfig
 
-__all__ = ["ModelConfig", "TableConfig", "parse_config", "parse_table_config", "parse_training", "updated"]
+__all__ = [
+    "GuidanceConfig",
+    "ModelConfig",
+    "TableConfig",
+    "parse_config",
+    "parse_guidance",
+    "parse_table_config",
+    "parse_training",
+    "updated",
+]
 
 
 class ModelConfig(BaseModel):
@@ -39,6 +48,9 @@ class ModelConfig(BaseModel):
     solver: str | dict[str, Any] = Field(default="auto", description="reverse rule: auto, dpmpp2m, heun, ddim, ...")
     n_steps: int | None = Field(default=None, ge=1, description="steps of the solver when sampling")
     validation_fraction: float = Field(default=0.1, ge=0, lt=1, description="share of the data held out")
+    conditions: dict[str, Any] = Field(
+        default_factory=dict, description="what conditions are, where not plain: label, vector, text or field, by name"
+    )
     random_state: int | None = Field(default=0, description="seed of everything random")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps")
 
@@ -70,6 +82,42 @@ class TableConfig(BaseModel):
     validation_fraction: float = Field(default=0.1, ge=0, lt=1, description="share of the rows held out")
     random_state: int | None = Field(default=0, description="seed of everything random")
     n_jobs: int | None = Field(default=None, description="threads that fit forests")
+
+
+class GuidanceConfig(BaseModel):
+    """The dials of guidance, when sampling; see `caminito.guidance`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    scale: float = Field(default=1.0, ge=-20, le=50, description="0: unconditional, 1: as learnt, more: beyond")
+    by: Literal["auto", "cfg", "cfg++", "autoguidance", "classifier"] = Field(
+        default="auto", description="what leads; auto: cfg, or what the guide that is given is for"
+    )
+    interval: tuple[float, float] | None = Field(
+        default=None, description="noise levels sigma / alpha, (low, high], at which to guide; all unless given"
+    )
+    rescale: float = Field(default=0.0, ge=0, le=1, description="how far contrast is taken back to the unguided one")
+    along: float = Field(
+        default=1.0, ge=0, le=1, description="share kept of the part along the prediction (adaptive projection: 0)"
+    )
+    norm: float | None = Field(default=None, gt=0, description="longest step of guidance, in encoded units")
+    names: list[str] | None = Field(
+        default=None, description="conditions to guide by, for cfg; the others stay; all unless given"
+    )
+    away_from: dict[str, Any] | None = Field(
+        default=None, description="conditions that samples are led away from, for cfg; none unless given"
+    )
+    told: bool = Field(default=False, description="by a classifier: whether the model is told the class too")
+
+
+def parse_guidance(asked: float | Mapping[str, Any] | GuidanceConfig) -> GuidanceConfig:
+    """Validated dials; a number is the scale. Errors as in `parse_config`."""
+    if isinstance(asked, GuidanceConfig):
+        return asked
+    config: GuidanceConfig = _parse(
+        GuidanceConfig, asked if isinstance(asked, Mapping) else {"scale": asked}, "guidance."
+    )
+    return config
 
 
 def parse_table_config(options: Mapping[str, Any]) -> TableConfig:

@@ -16,7 +16,7 @@ import torch
 from caminito import nn as networks
 from caminito._errors import ConfigError, RunError
 from caminito._files import read_json, read_tensors, write_json, write_tensors
-from caminito.data import codec_from_dict
+from caminito.data import HashingText, TransformersText, codec_from_dict
 from caminito.denoiser import NetworkDenoiser, Precondition, ResidualVariance, VarianceRange
 from caminito.estimators.choices import Choice
 from caminito.estimators.conditions import ConditionCodec
@@ -150,6 +150,8 @@ def _plain(value: Any) -> Any:
         return value.options
     if isinstance(value, Solver):
         return solver_to_dict(value)
+    if isinstance(value, HashingText | TransformersText):
+        return value.to_dict()
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if value is None or isinstance(value, bool | int | float | str | list | tuple):

@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from caminito._errors import ConfigError
-from caminito.denoiser import Condition, Denoiser, Wrapped
+from caminito.denoiser import Condition, Denoiser, Wrapped, for_rows
 from caminito.guidance.rules import Rule, linear
 from caminito.nn import Given
 from caminito.process import Process
@@ -51,7 +51,7 @@ def cfg(
     denoiser: Denoiser,
     scale: Scale = 1.0,
     *,
-    null: Condition = None,
+    null: Condition | Callable[[Condition], Condition] = None,
     interval: tuple[float, float] | None = None,
     rule: Rule = linear,
 ) -> Denoiser:
@@ -63,9 +63,9 @@ def cfg(
         Trained with its conditions dropped at random, or exact.
     scale : float, or function of the time
         w: 0 without the conditions, 1 with them, more: beyond.
-    null : mapping of named conditions, optional
-        What the weak prediction is told; nothing unless given. Names that are to stay (an image to be enlarged) are
-        repeated in it; another caption in it is what samples are led away from.
+    null : mapping of named conditions, or function from the conditions to those, optional
+        What the weak prediction is told; nothing unless given. A function can keep some of them (an image to be
+        enlarged); another caption is what samples are led away from.
     interval : (low, high), noise levels sigma / alpha, optional
         Guide where low < sigma / alpha <= high; elsewhere the denoiser stays as it is, for one call.
     rule : Rule
@@ -94,7 +94,8 @@ def cfg(
     >>> [round(float(cfg(denoiser, w).mean(x_t, 0.5, right)), 3) for w in (0, 1, 3)]
     [0.0, 0.979, 2.937]
     """
-    return Guided(denoiser, denoiser, scale, weak_cond=lambda cond: null, interval=interval, rule=rule)
+    weak_cond = null if callable(null) else lambda cond: null
+    return Guided(denoiser, denoiser, scale, weak_cond=weak_cond, interval=interval, rule=rule)
 
 
 def autoguide(
@@ -157,7 +158,7 @@ class Guided(Wrapped):
         w = effective(self.scale, self._interval, self.process, t)
         if bool((w == 1).all()):
             return self._strong(x_t, t, cond)
-        other = self._weak_cond(cond)
+        other = for_rows(self._weak_cond(cond), len(x_t))
         if self.weak is self.denoiser and bool((w == 0).all()) and not self.denoiser.knows_variance:
             return self.denoiser.mean(x_t, t, other), None
         joined = _joined(cond, other, len(x_t)) if self.weak is self.denoiser and self.mixes_conditions else None

@@ -1,8 +1,9 @@
 """Networks: plain torch modules that know nothing of diffusion.
 
-A network maps (x, label, cond) to an output shaped like x, or with other channels if asked: x is (B, *event), `label`
-is one real number per row, and `cond` maps the names of its declared conditions to their values. Every network of
-`build` keeps its constructor's arguments as `options`, plain JSON from which `build` makes it again.
+A network maps (x, label, cond) to an output shaped like x, or with other channels if asked, and a classifier to one
+logit per class: x is (B, *event), `label` is one real number per row, and `cond` maps the names of its declared
+conditions to their values. Every network of `build` keeps its constructor's arguments as `options`, plain JSON from
+which `build` makes it again.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from caminito.nn.condition import (
     Label,
     Tokens,
     Vector,
+    Words,
     entry_from_dict,
     entry_to_dict,
 )
+from caminito.nn.encoder import GridClassifier
 from caminito.nn.mlp import ResidualMLP
 from caminito.nn.per_step import PerStep
-from caminito.nn.suggest import suggest
+from caminito.nn.suggest import classifier_options, suggest
 from caminito.nn.unet import DDPM_CIFAR10, UNet
 
 __all__ = [
@@ -35,6 +38,7 @@ __all__ = [
     "Entry",
     "Field",
     "Given",
+    "GridClassifier",
     "Label",
     "Network",
     "PerStep",
@@ -42,13 +46,15 @@ __all__ = [
     "Tokens",
     "UNet",
     "Vector",
+    "Words",
     "build",
+    "classifier_options",
     "entry_from_dict",
     "entry_to_dict",
     "suggest",
 ]
 
-Network: TypeAlias = ResidualMLP | UNet | PerStep
+Network: TypeAlias = ResidualMLP | UNet | PerStep | GridClassifier
 
 
 def build(options: Mapping[str, Any]) -> Network:
@@ -57,9 +63,9 @@ def build(options: Mapping[str, Any]) -> Network:
     Parameters
     ----------
     options : mapping
-        `kind` ("mlp" or "unet") and the constructor's arguments; `conditions` as entries or in their plain form. Or
-        `kind` "per-step", `labels`, and as `network` the options of one: as many as labels are made, each with weights
-        of its own.
+        `kind` ("mlp", "unet" or "grid-classifier") and the constructor's arguments; `conditions` as entries or in their
+        plain form. Or `kind` "per-step", `labels`, and as `network` the options of one: as many as labels are made,
+        each with weights of its own.
 
     Raises
     ------
@@ -101,4 +107,9 @@ def _per_step(
     return PerStep([build(network) for _ in labels], labels)
 
 
-_KINDS: dict[str, Callable[..., Network]] = {"mlp": ResidualMLP, "unet": UNet, "per-step": _per_step}
+_KINDS: dict[str, Callable[..., Network]] = {
+    "mlp": ResidualMLP,
+    "unet": UNet,
+    "per-step": _per_step,
+    "grid-classifier": GridClassifier,
+}

@@ -1,22 +1,28 @@
 """Conditions: named, typed entries, each with its own way into a network and its own null.
 
-=========  ==========================  ==================================  ==============================
-entry      value                       way in                              where absent
-=========  ==========================  ==================================  ==============================
-`Label`    integers (B,)               added to the label embedding        a learned row of the table
-`Vector`   floats (B, size)            added to the label embedding        a learned vector
-`Field`    floats (B, channels, grid)  input channels beside x             zeros; a further channel says so
-`Tokens`   floats (B, length, size)    cross-attention                     a learned token, always visible
-=========  ==========================  ==================================  ==============================
+=========  ===========================  ================================  ===================================
+entry      value                        way in                            where absent
+=========  ===========================  ================================  ===================================
+`Label`    integers (B,)                added to the label embedding      a learned row of the table
+`Vector`   floats (B, size)             added to the label embedding      a learned vector
+`Field`    floats (B, channels, grid)   input channels beside x           zeros; a further channel says so
+`Tokens`   floats (B, length, size)     cross-attention, and their mean   a learned token, always visible,
+`Words`    integers (B, length, grams)  added to the label embedding      and a learned vector
+=========  ===========================  ================================  ===================================
+
+A sequence (tokens, words) is attended to where the network has a grid, and its mean, through a two-layer perceptron, is
+added to the label embedding in every network. A row in which no token is real is an absent row.
 
 At call time `cond` maps names to a tensor or a `Given`. A name that `cond` lacks is absent in every row; `present`
 makes it absent in some. An absent row gives the same output whatever its value holds, NaN included.
+Source: Saharia et al. 2022 (Imagen), section 2.5: attention to the normed tokens of a text, and their mean.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
@@ -36,6 +42,7 @@ __all__ = [
     "Label",
     "Tokens",
     "Vector",
+    "Words",
     "entry_from_dict",
     "entry_to_dict",
 ]
@@ -70,13 +77,28 @@ class Tokens:
     length: int
 
 
-Entry: TypeAlias = Label | Vector | Field | Tokens
+@dataclass(frozen=True)
+class Words:
+    """A text of at most `length` words, each `grams` ids: of the word and of the pieces it is made of.
 
-_ENTRIES: dict[str, type[Label] | type[Vector] | type[Field] | type[Tokens]] = {
+    An id from 1 to `buckets` is a row of one table that is learned with the network; 0 fills the places that a word
+    leaves empty. A word is the sum of its rows over the root of their number, so that words with many pieces are as
+    long as words with few. Source: Bojanowski et al. 2017, section 3.2, for words as sums of hashed pieces.
+    """
+
+    buckets: int
+    length: int
+    grams: int
+
+
+Entry: TypeAlias = Label | Vector | Field | Tokens | Words
+
+_ENTRIES: dict[str, type[Label] | type[Vector] | type[Field] | type[Tokens] | type[Words]] = {
     "label": Label,
     "vector": Vector,
     "field": Field,
     "tokens": Tokens,
+    "words": Words,
 }
 
 
@@ -90,7 +112,7 @@ class Given(NamedTuple):
     present : bool Tensor (B,), optional
         False where the row has no value and the null is meant. None: present in every row.
     mask : bool Tensor (B, L), optional
-        For tokens: True where a token is real. None: every token is.
+        For tokens and words: True where one is real. None: every one is.
     """
 
     value: Tensor
@@ -157,8 +179,8 @@ def entry_from_dict(plain: Mapping[str, Any]) -> Entry:
 
 def _check_entry(name: str, entry: Entry) -> None:
     """Refuse sizes that are not positive integers."""
-    if not isinstance(entry, Label | Vector | Field | Tokens):
-        raise ConfigError(f"condition {name!r}: expected Label, Vector, Field or Tokens, got {entry!r}.")
+    if not isinstance(entry, Label | Vector | Field | Tokens | Words):
+        raise ConfigError(f"condition {name!r}: expected Label, Vector, Field, Tokens or Words, got {entry!r}.")
     for key, value in dataclasses.asdict(entry).items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ConfigError(f"condition {name!r}: {key} must be a positive integer, got {value!r}.")
@@ -173,8 +195,8 @@ class Conditioning(nn.Module):
         Names and kinds of the conditions.
     size : int
         Size of the label embedding.
-    token_size : int
-        Size of the tokens handed to cross-attention.
+    token_size : int, optional
+        Size of the tokens handed to cross-attention; None for a network without one, which sees their mean only.
 
     Attributes
     ----------
@@ -187,7 +209,7 @@ class Conditioning(nn.Module):
         If a name cannot name a parameter or a size is not a positive integer.
     """
 
-    def __init__(self, entries: Mapping[str, Entry], size: int, token_size: int) -> None:
+    def __init__(self, entries: Mapping[str, Entry], size: int, token_size: int | None) -> None:
         super().__init__()
         self.entries = dict(entries)
         ways: dict[str, nn.Module] = {}
@@ -202,8 +224,8 @@ class Conditioning(nn.Module):
                     ways[f"to_{name}"] = _VectorWay(name, entry, size)
                 case Field():
                     ways[f"to_{name}"] = _FieldWay(name, entry)
-                case Tokens():
-                    ways[f"to_{name}"] = _TokensWay(name, entry, token_size)
+                case Tokens() | Words():
+                    ways[f"to_{name}"] = _SequenceWay(name, entry, size, token_size)
         self.ways = nn.ModuleDict(ways)
         self.field_channels = sum(e.channels + 1 for e in self.entries.values() if isinstance(e, Field))
 
@@ -220,14 +242,14 @@ class Conditioning(nn.Module):
         Raises
         ------
         ConditionError
-            If a name is unknown, or a value has the wrong type, rows, width or grid, or (on the CPU) a class is out
-            of range.
+            If a name is unknown, or a value has the wrong type, rows, width or grid, or (on the CPU) a class or an id
+            of a word is out of range.
         """
         given = dict(cond or {})
         for name in given:
             if name not in self.entries:
                 raise ConditionError(_unknown(name, self.entries))
-        embedding: Tensor | None = None
+        added: list[Tensor] = []
         fields: list[Tensor] = []
         tokens: list[Tensor] = []
         masks: list[Tensor] = []
@@ -240,14 +262,17 @@ class Conditioning(nn.Module):
             result = self.ways[f"to_{name}"](x, value)
             match entry:
                 case Label() | Vector():
-                    embedding = result if embedding is None else embedding + result
+                    added.append(result)
                 case Field():
                     fields.append(result)
-                case Tokens():
-                    tokens.append(result[0])
-                    masks.append(result[1])
+                case Tokens() | Words():
+                    pooled, sequence, mask = result
+                    added.append(pooled)
+                    if sequence is not None:
+                        tokens.append(sequence)
+                        masks.append(mask)
         return Injection(
-            embedding,
+            functools.reduce(torch.add, added) if added else None,
             torch.cat(fields, dim=1) if fields else None,
             torch.cat(tokens, dim=1) if tokens else None,
             torch.cat(masks, dim=1) if masks else None,
@@ -281,15 +306,12 @@ class _LabelWay(nn.Module):
         index = value.long()
         if given.present is not None:
             index = torch.where(given.present, index, self.classes)
-        # Reading a value back would stall a GPU, whose own lookup refuses bad indices anyway.
-        if index.device.type == "cpu" and not torch.compiler.is_compiling() and index.numel():
-            allowed = self.classes - 1 if given.present is None else self.classes
-            low, high = (int(v) for v in torch.aminmax(index))
-            if low < 0 or high > allowed:
-                raise ConditionError(
-                    f"condition {self.name!r}: expected classes 0 to {self.classes - 1}, got values from {low} to "
-                    f"{high}. Use present=False for rows without a class."
-                )
+        allowed = self.classes - 1 if given.present is None else self.classes
+        if (found := _beyond(index, allowed)) is not None:
+            raise ConditionError(
+                f"condition {self.name!r}: expected classes 0 to {self.classes - 1}, got values from {found[0]} to "
+                f"{found[1]}. Use present=False for rows without a class."
+            )
         return index
 
 
@@ -338,44 +360,121 @@ class _FieldWay(nn.Module):
         return torch.cat([value, presence], dim=1)
 
 
-class _TokensWay(nn.Module):
-    """A learned token that is always visible, then the given ones, projected and told their positions."""
+class _SequenceWay(nn.Module):
+    """Tokens or words with their positions: a sequence to attend to, and its mean.
 
-    def __init__(self, name: str, entry: Tokens, token_size: int) -> None:
+    The sequence begins with a learned token that is always visible; without attention (`token_size` None) there is
+    none. Each token passes the perceptron before the mean is taken, with its position, so that their order counts.
+    Normed, tokens of any scale are as large as their positions are meant for.
+    """
+
+    def __init__(self, name: str, entry: Tokens | Words, size: int, token_size: int | None) -> None:
         super().__init__()
         self.name = name
-        self.entry = entry
-        self.project = nn.Linear(entry.size, token_size)
-        self.position = nn.Parameter(torch.randn(entry.length, token_size) * 0.02)
-        self.null = nn.Parameter(torch.randn(token_size) * 0.02)
+        self.length = entry.length
+        width = size if token_size is None else token_size
+        self.read = _WordTable(name, entry, width) if isinstance(entry, Words) else _Projection(name, entry, width)
+        self.norm = nn.LayerNorm(width)
+        self.position = nn.Parameter(torch.randn(entry.length, width) * 0.5)
+        self.null = None if token_size is None else nn.Parameter(torch.randn(token_size) * 0.02)
+        self.inner = nn.Linear(width, size)
+        self.outer = nn.Linear(size, size)
+        self.nothing = nn.Parameter(torch.zeros(size))
 
-    def forward(self, x: Tensor, given: Given | None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, given: Given | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         rows = x.shape[0]
-        null = self.null.expand(rows, 1, -1)
-        seen = torch.ones((rows, 1), dtype=torch.bool, device=x.device)
         if given is None:
-            return null, seen
-        value = given.value
-        length = value.shape[1] if value.ndim == 3 else self.entry.length
-        if length > self.entry.length:
-            raise ConditionError(
-                f"condition {self.name!r}: expected at most {self.entry.length} tokens, got {length}. Truncate the "
-                "sequences, or declare a longer Tokens entry and train again."
-            )
-        _check_shape(self.name, value, (rows, length, self.entry.size))
-        mask = torch.ones((rows, length), dtype=torch.bool, device=x.device)
-        if given.mask is not None:
-            if given.mask.shape != mask.shape or given.mask.dtype != torch.bool:
+            mask = torch.zeros((rows, 0), dtype=torch.bool, device=x.device)
+            tokens = self.position.new_zeros((rows, 0, self.position.shape[1]))
+            pooled = self.nothing.expand(rows, -1)
+        else:
+            length = given.value.shape[1] if given.value.ndim == 3 else self.length
+            if length > self.length:
                 raise ConditionError(
-                    f"condition {self.name!r}: expected a bool mask of shape {tuple(mask.shape)}, got "
-                    f"{given.mask.dtype} of shape {tuple(given.mask.shape)}."
+                    f"condition {self.name!r}: expected at most {self.length} tokens, got {length}. Truncate the "
+                    "sequences, or declare a longer entry and train again."
                 )
-            mask = given.mask
-        if given.present is not None:
-            mask = mask & given.present[:, None]
-        value = torch.where(mask[..., None], value, 0).to(self.null.dtype)
-        hidden = self.project(value) + self.position[:length]
-        return torch.cat([null.to(hidden.dtype), hidden], dim=1), torch.cat([seen, mask], dim=1)
+            values, mask = self.read(given.value, _visible(self.name, given, length))
+            tokens = self.norm(values) + self.position[:length]
+            pooled = self._pool(tokens, mask)
+        if self.null is None:
+            return pooled, None, None
+        null = self.null.expand(rows, 1, -1).to(tokens.dtype)
+        seen = torch.ones((rows, 1), dtype=torch.bool, device=x.device)
+        return pooled, torch.cat([null, tokens], dim=1), torch.cat([seen, mask], dim=1)
+
+    def _pool(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Mean over the real tokens of a two-layer perceptron, whose second layer may wait until after the mean."""
+        hidden = torch.where(mask[..., None], nn.functional.silu(self.inner(tokens)), 0)
+        count = mask.sum(1, keepdim=True)
+        mean: Tensor = self.outer(hidden.sum(1) / count.clamp(min=1))
+        return torch.where(count > 0, mean, self.nothing.to(mean.dtype))
+
+
+class _Projection(nn.Module):
+    """Tokens in the size of the network, and which of them are real."""
+
+    def __init__(self, name: str, entry: Tokens, width: int) -> None:
+        super().__init__()
+        self.name = name
+        self.size = entry.size
+        self.linear = nn.Linear(entry.size, width)
+
+    def forward(self, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        _check_shape(self.name, value, (*mask.shape, self.size))
+        return self.linear(torch.where(mask[..., None], value, 0).to(self.linear.weight.dtype)), mask
+
+
+class _WordTable(nn.Module):
+    """Words as sums of the rows of their pieces, over the root of how many there are, and which of them are real.
+
+    A word without any piece is none, whatever the mask says.
+    """
+
+    def __init__(self, name: str, entry: Words, width: int) -> None:
+        super().__init__()
+        self.name = name
+        self.buckets, self.grams = entry.buckets, entry.grams
+        self.table = nn.EmbeddingBag(entry.buckets + 1, width, mode="sum", padding_idx=0)
+
+    def forward(self, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
+            raise ConditionError(f"condition {self.name!r}: expected integers, got {value.dtype}. Pass ids of words.")
+        _check_shape(self.name, value, (*mask.shape, self.grams))
+        ids = torch.where(mask[..., None], value, 0).long()
+        if (found := _beyond(ids, self.buckets)) is not None:
+            raise ConditionError(
+                f"condition {self.name!r}: expected ids from 0 (nothing) to {self.buckets}, got values from {found[0]} "
+                f"to {found[1]}. Encode the texts with the buckets of the network."
+            )
+        count = (ids > 0).sum(-1)
+        words: Tensor = self.table(ids.flatten(0, 1)).unflatten(0, mask.shape)
+        return words * count.clamp(min=1).to(words.dtype).rsqrt()[..., None], mask & (count > 0)
+
+
+def _visible(name: str, given: Given, length: int) -> Tensor:
+    """True where a token is real and its row present, shape (B, length)."""
+    rows = given.value.shape[0]
+    mask = torch.ones((rows, length), dtype=torch.bool, device=given.value.device)
+    if given.mask is not None:
+        if given.mask.shape != mask.shape or given.mask.dtype != torch.bool:
+            raise ConditionError(
+                f"condition {name!r}: expected a bool mask of shape {tuple(mask.shape)}, got "
+                f"{given.mask.dtype} of shape {tuple(given.mask.shape)}."
+            )
+        mask = given.mask
+    return mask if given.present is None else mask & given.present[:, None]
+
+
+def _beyond(index: Tensor, highest: int) -> tuple[int, int] | None:
+    """Least and greatest index where one is out of 0 .. highest; looked at on the CPU only.
+
+    Reading a value back would stall a GPU, whose own lookup refuses bad indices anyway.
+    """
+    if index.device.type != "cpu" or torch.compiler.is_compiling() or not index.numel():
+        return None
+    low, high = (int(v) for v in torch.aminmax(index))
+    return (low, high) if low < 0 or high > highest else None
 
 
 def _zero_where_absent(value: Tensor, present: Tensor | None) -> Tensor:

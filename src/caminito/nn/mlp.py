@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from caminito._errors import ConfigError, ShapeError
-from caminito.nn.condition import Cond, Conditioning, Entry, Label, Vector, entry_to_dict
+from caminito.nn.condition import Cond, Conditioning, Entry, Field, entry_to_dict
 from caminito.nn.embed import Fourier, LabelEmbedding
 
 __all__ = ["ResidualMLP"]
@@ -39,7 +39,7 @@ class ResidualMLP(nn.Module):
     depth : int
         Residual blocks.
     conditions : mapping of str to Entry, optional
-        What `cond` may hold: labels and vectors.
+        What `cond` may hold: labels, vectors, and tokens or words, of which the mean is seen.
     fourier : int
         Cosines and sines per coordinate, even; 0 for none.
     embedding : int, optional
@@ -73,10 +73,8 @@ class ResidualMLP(nn.Module):
         super().__init__()
         entries = dict(conditions or {})
         for name, entry in entries.items():
-            if not isinstance(entry, Label | Vector):
-                raise ConfigError(
-                    f"condition {name!r}: {type(entry).__name__} needs a grid, and rows have none. Use Vector."
-                )
+            if isinstance(entry, Field):
+                raise ConfigError(f"condition {name!r}: Field needs a grid, and rows have none. Use Vector.")
         size = max(1, width // 2) if embedding is None else embedding
         out_size = event_size if out_size is None else out_size
         numbers = {"event_size": event_size, "out_size": out_size, "width": width, "depth": depth, "embedding": size}
@@ -94,7 +92,7 @@ class ResidualMLP(nn.Module):
         }
         self.event_size = event_size
         self.label = LabelEmbedding(64, size)
-        self.conditioning = Conditioning(entries, size, size)
+        self.conditioning = Conditioning(entries, size, None)
         self.fourier = Fourier(fourier, low=1.0, high=16.0) if fourier else None
         self.stem = nn.Linear(event_size * (1 + fourier), width)
         self.blocks = nn.ModuleList([_Block(width, dropout) for _ in range(depth)])

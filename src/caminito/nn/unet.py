@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from caminito._errors import ConfigError, ShapeError
 from caminito.nn.attention import CrossAttention, SelfAttention, as_grid, as_sequence
-from caminito.nn.condition import Cond, Conditioning, Entry, Tokens, entry_to_dict
+from caminito.nn.condition import Cond, Conditioning, Entry, Tokens, Words, entry_to_dict
 from caminito.nn.embed import LabelEmbedding
 from caminito.nn.grid import (
     Border,
@@ -187,7 +187,7 @@ class UNet(nn.Module):
 
         self.label = LabelEmbedding(2 * math.ceil(width / 2), size)
         self.conditioning = Conditioning(entries, size, size)
-        token_size = size if any(isinstance(e, Tokens) for e in entries.values()) else None
+        token_size = size if any(isinstance(e, Tokens | Words) for e in entries.values()) else None
 
         def stage(inputs: int, outputs: int, attends: bool) -> _Stage:
             return _Stage(inputs, outputs, self.border, dropout, head_size if attends else None, token_size)
@@ -230,11 +230,7 @@ class UNet(nn.Module):
         self.head = GridConv(features, out_channels * points, self.border, zero=True)
 
         self.modulated = [2 * module.outputs for module in self.modules() if isinstance(module, _Stage)]
-        self.modulation = nn.Linear(size, widths[0] if time == "input" else sum(self.modulated))
-        if time != "input":
-            with torch.no_grad():
-                for bias in self.modulation.bias.split(self.modulated):
-                    bias.zero_()[: len(bias) // 2] = 1.0
+        self.modulation = nn.Linear(size, widths[0]) if time == "input" else _modulation(size, self.modulated)
         last = torch.channels_last if len(self.border) == 2 else torch.channels_last_3d
         self.to(memory_format=last)  # type: ignore[call-overload]
 
@@ -260,7 +256,7 @@ class UNet(nn.Module):
         ConditionError
             If `cond` does not fit the declared conditions.
         """
-        self._check_input(x, label)
+        _check_input(x, label, self.dims, self.channels)
         given = self.conditioning(x, cond)
         embedding = self.label(torch.zeros_like(label) if self.time == "none" else label)
         if given.embedding is not None:
@@ -304,16 +300,6 @@ class UNet(nn.Module):
                     x = torch.cat([x, skip], dim=1)
                 x = block(x, next(pieces, None), tokens, mask)
         return x
-
-    def _check_input(self, x: Tensor, label: Tensor) -> None:
-        """Refuse an event or label of another shape."""
-        if x.ndim != self.dims + 2 or x.shape[1] != self.channels:
-            axes = ", ".join(f"grid {a + 1}" for a in range(self.dims))
-            raise ShapeError(
-                f"x: expected shape (rows, {self.channels}, {axes}), got {tuple(x.shape)}. Channels come first."
-            )
-        if label.shape != x.shape[:1]:
-            raise ShapeError(f"label: expected shape ({x.shape[0]},), got {tuple(label.shape)}. One number per row.")
 
 
 class _Norm(nn.Module):
@@ -419,6 +405,24 @@ def _spread(features: Tensor, like: Tensor) -> Tensor:
     return features.reshape(*features.shape, *(1,) * (like.ndim - 2))
 
 
+def _modulation(size: int, modulated: list[int]) -> nn.Linear:
+    """From an embedding to the scales and shifts of all blocks: 1 and 0 at birth, but for the weights."""
+    modulation = nn.Linear(size, sum(modulated))
+    with torch.no_grad():
+        for bias in modulation.bias.split(modulated):
+            bias.zero_()[: len(bias) // 2] = 1.0
+    return modulation
+
+
+def _check_input(x: Tensor, label: Tensor, dims: int, channels: int) -> None:
+    """Refuse an event or label of another shape."""
+    if x.ndim != dims + 2 or x.shape[1] != channels:
+        axes = ", ".join(f"grid {a + 1}" for a in range(dims))
+        raise ShapeError(f"x: expected shape (rows, {channels}, {axes}), got {tuple(x.shape)}. Channels come first.")
+    if label.shape != x.shape[:1]:
+        raise ShapeError(f"label: expected shape ({x.shape[0]},), got {tuple(label.shape)}. One number per row.")
+
+
 def _check(
     dims: int,
     patch: int,
@@ -443,8 +447,8 @@ def _check(
         )
     if not set(attention) <= set(range(len(multipliers))):
         raise ConfigError(f"attention: expected levels 0 to {len(multipliers) - 1}, got {attention!r}.")
-    if not attention and any(isinstance(entry, Tokens) for entry in entries.values()):
+    if not attention and any(isinstance(entry, Tokens | Words) for entry in entries.values()):
         raise ConfigError(
-            "conditions: tokens come in through attention, but attention=(). Name at least one level, for example "
-            f"attention=({len(multipliers) - 1},)."
+            "conditions: tokens and words come in through attention, but attention=(). Name at least one level, for "
+            f"example attention=({len(multipliers) - 1},)."
         )

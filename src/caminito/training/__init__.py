@@ -1,6 +1,7 @@
 """Training: the objective, the loop, averaged weights, checkpoints, and what is measured on held-out data."""
 
 from caminito.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from caminito.training.classifier import ClassLogits, fit_classifier_steps, validate_classifier
 from caminito.training.config import TrainingConfig
 from caminito.training.ema import PowerAverage
 from caminito.training.fit import Progress, averaged, fit_steps, initial_state, precision_for
@@ -14,6 +15,7 @@ from caminito.training.uncertainty import Uncertainty
 from caminito.training.validation import Validation, validate
 
 __all__ = [
+    "ClassLogits",
     "PowerAverage",
     "Progress",
     "Resampler",
@@ -26,6 +28,7 @@ __all__ = [
     "batch_targets",
     "denoising_loss",
     "draw_times",
+    "fit_classifier_steps",
     "fit_leaves",
     "fit_regressors",
     "fit_residual_variance",
@@ -35,5 +38,6 @@ __all__ = [
     "precision_for",
     "save_checkpoint",
     "validate",
+    "validate_classifier",
     "weight_of",
 ]

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from caminito._errors import ConfigError, DataError, NonFiniteError, UnscaledData
 from caminito._random import Stream, normal, permutation, uniform
 from caminito.denoiser import Condition, NetworkDenoiser, VarianceRange, rows_of
-from caminito.nn import Given, ResidualMLP, UNet
+from caminito.nn import Given, GridClassifier, ResidualMLP, UNet
 from caminito.process import Process
 from caminito.training.checkpoint import TrainingState
 from caminito.training.config import TrainingConfig
@@ -268,7 +268,7 @@ def averaged(state: TrainingState) -> Iterator[nn.Module]:
 
 def _draws(network: nn.Module) -> bool:
     """Whether a network may draw by itself: ours if it drops features, any other for all that is known of it."""
-    ours = type(network) in (ResidualMLP, UNet)
+    ours = type(network) in (GridClassifier, ResidualMLP, UNet)
     return not ours or any(getattr(part, "dropout", 0) > 0 for part in network.modules())
 
 

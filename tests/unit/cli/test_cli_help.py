@@ -11,13 +11,28 @@ from typer.testing import CliRunner
 import caminito
 from caminito.cli.app import app
 
-COMMANDS = ("inspect", "train", "sample", "impute", "calibrate", "evaluate", "plot", "report", "doctor")
+COMMANDS = (
+    "inspect",
+    "train",
+    "sample",
+    "impute",
+    "calibrate",
+    "train-classifier",
+    "evaluate",
+    "plot",
+    "report",
+    "doctor",
+)
 HEAVY = ("torch", "numpy", "pandas", "matplotlib", "sklearn", "yaml")
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["train", "--help"], ["impute", "--help"], ["plot", "--help"], ["report", "--help"], ["--version"]],
+    [
+        ["--help"],
+        *([name, "--help"] for name in ("train", "train-classifier", "impute", "plot", "report")),
+        ["--version"],
+    ],
 )
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     program = (

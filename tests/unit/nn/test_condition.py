@@ -10,9 +10,30 @@ import torch
 from torch import Tensor, nn
 
 from caminito._errors import ConditionError, ConfigError
-from caminito.nn import Field, Given, Label, Tokens, UNet, Vector, entry_from_dict, entry_to_dict
+from caminito.data import HashingText
+from caminito.nn import (
+    Field,
+    Given,
+    Label,
+    ResidualMLP,
+    Tokens,
+    UNet,
+    Vector,
+    Words,
+    entry_from_dict,
+    entry_to_dict,
+)
+from caminito.nn.condition import Conditioning
 
-ENTRIES = {"digit": Label(3), "where": Vector(2), "map": Field(2), "text": Tokens(4, 6)}
+ENTRIES = {"digit": Label(3), "where": Vector(2), "map": Field(2), "text": Tokens(4, 6), "words": Words(20, 5, 3)}
+IDS = torch.tensor(
+    [
+        [[1, 2, 3], [4, 0, 0], [5, 6, 0]],
+        [[7, 0, 0], [8, 9, 0], [0, 0, 0]],
+        [[10, 11, 12], [13, 14, 0], [15, 0, 0]],
+        [[16, 17, 0], [18, 0, 0], [19, 20, 0]],
+    ]
+)
 ABSENT = torch.tensor([True, False, True, False])
 
 
@@ -23,7 +44,18 @@ def network(wake: Callable[[nn.Module], nn.Module]) -> nn.Module:
 
 @pytest.fixture
 def values(draw: Callable[..., Tensor]) -> dict[str, Tensor]:
-    return {"digit": torch.tensor([0, 1, 2, 1]), "where": draw(4, 2), "map": draw(4, 2, 5, 6), "text": draw(4, 3, 4)}
+    return {
+        "digit": torch.tensor([0, 1, 2, 1]),
+        "where": draw(4, 2),
+        "map": draw(4, 2, 5, 6),
+        "text": draw(4, 3, 4),
+        "words": IDS,
+    }
+
+
+@pytest.fixture
+def rows(wake: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    return wake(ResidualMLP(2, width=16, depth=1, conditions={"text": Tokens(4, 6), "words": Words(20, 5, 3)}))
 
 
 @pytest.fixture
@@ -73,6 +105,74 @@ def test_masked_tokens_do_not_influence(
     torch.testing.assert_close(network(*event, {"text": text[:, :2]}), masked, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["text", "words"])
+def test_rows_of_numbers_take_sequences_and_their_nulls(
+    name: str, rows: nn.Module, values: dict[str, Tensor], draw: Callable[..., Tensor]
+) -> None:
+    x, label = draw(4, 2), draw(4)
+    without, full = rows(x, label, {}), rows(x, label, {name: values[name]})
+    mixed = rows(x, label, {name: Given(values[name], present=ABSENT)})
+    torch.testing.assert_close(mixed[~ABSENT], without[~ABSENT], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(mixed[ABSENT], full[ABSENT], atol=1e-5, rtol=1e-5)
+    assert (full - without).abs().amax(dim=1).min() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["network", "rows"])
+def test_words_of_absent_rows_reach_neither_output_nor_gradient(
+    kind: str, request: pytest.FixtureRequest, event: tuple[Tensor, Tensor], draw: Callable[..., Tensor]
+) -> None:
+    network = request.getfixturevalue(kind)
+    x, label = event if kind == "network" else (draw(4, 2), draw(4))
+    wild = IDS.clone()
+    wild[~ABSENT] = torch.tensor([-5, 999, 2])
+    out = network(x, label, {"words": Given(IDS, present=ABSENT)})
+    assert torch.equal(network(x, label, {"words": Given(wild, present=ABSENT)}), out)
+    out.square().sum().backward()
+    touched = network.conditioning.ways["to_words"].read.table.weight.grad.abs().sum(1) > 0
+    assert torch.nonzero(touched)[:, 0].tolist() == sorted(set(IDS[ABSENT].flatten().tolist()) - {0})
+
+
+def test_no_words_are_an_absent_row(network: nn.Module, event: tuple[Tensor, Tensor]) -> None:
+    masked = network(*event, {"words": Given(IDS, mask=ABSENT[:, None].expand(-1, 3))})
+    assert torch.equal(masked, network(*event, {"words": Given(IDS, present=ABSENT)}))
+    empty = torch.where(ABSENT[:, None, None], IDS, 0)
+    torch.testing.assert_close(network(*event, {"words": empty}), masked, atol=1e-5, rtol=1e-5)
+
+
+def test_places_without_a_word_change_nothing(network: nn.Module, event: tuple[Tensor, Tensor]) -> None:
+    longer = torch.cat([IDS, torch.zeros(4, 2, 3, dtype=torch.long)], dim=1)
+    torch.testing.assert_close(
+        network(*event, {"words": longer}), network(*event, {"words": IDS}), atol=1e-5, rtol=1e-5
+    )
+
+
+def test_order_counts_for_words_and_not_for_their_pieces(draw: Callable[..., Tensor]) -> None:
+    torch.manual_seed(0)
+    conditioning, x = Conditioning({"words": Words(20, 5, 3)}, 16, None), draw(4, 2)
+    out, pieces, order = (conditioning(x, {"words": ids}).embedding for ids in (IDS, IDS.flip(2), IDS.flip(1)))
+    torch.testing.assert_close(pieces, out, atol=1e-5, rtol=1e-5)
+    assert (order - out).norm(dim=1).min() > 0.01 * out.norm(dim=1).max()
+
+
+def test_a_word_is_the_sum_of_its_pieces_over_the_root_of_their_number() -> None:
+    read = Conditioning({"words": Words(20, 5, 3)}, 8, None).ways["to_words"].read
+    words, real = read(IDS, torch.ones(4, 3, dtype=torch.bool))
+    for row, place in torch.cartesian_prod(torch.arange(4), torch.arange(3)):
+        ids = IDS[row, place][IDS[row, place] > 0]
+        assert bool(real[row, place]) == (len(ids) > 0)
+        expected = read.table.weight[ids].sum(0) / max(len(ids), 1) ** 0.5
+        torch.testing.assert_close(words[row, place], expected)
+
+
+def test_sequences_reach_the_grid_twice(values: dict[str, Tensor], draw: Callable[..., Tensor]) -> None:
+    given = Conditioning({"words": Words(20, 5, 3)}, 8, 6)(draw(4, 1, 5, 6), {"words": IDS})
+    assert given.embedding.shape == (4, 8)
+    assert given.tokens.shape == (4, 4, 6)  # the learned one, then three words
+    assert given.mask.sum(1).tolist() == [4, 3, 4, 4]
+    alone = Conditioning({"words": Words(20, 5, 3)}, 8, None)(draw(4, 2), {"words": IDS})
+    assert alone.embedding.shape == (4, 8) and alone.tokens is None and alone.mask is None
+
+
 def test_every_condition_gets_a_gradient(
     network: nn.Module, values: dict[str, Tensor], event: tuple[Tensor, Tensor]
 ) -> None:
@@ -97,6 +197,13 @@ def test_every_condition_gets_a_gradient(
         ({"text": torch.zeros(4, 7, 4)}, "at most 6 tokens, got 7"),
         ({"text": torch.zeros(4, 4)}, r"expected shape \(4, 6, 4\)"),
         ({"text": Given(torch.zeros(4, 3, 4), mask=torch.ones(4, 3))}, "bool mask"),
+        ({"words": torch.zeros(4, 3, 3)}, "expected integers"),
+        ({"words": torch.zeros(4, 6, 3, dtype=torch.long)}, "at most 5 tokens, got 6"),
+        ({"words": torch.zeros(4, 3, 2, dtype=torch.long)}, r"expected shape \(4, 3, 3\)"),
+        ({"words": torch.zeros(4, 3, dtype=torch.long)}, r"expected shape \(4, 5, 3\)"),
+        ({"words": torch.full((4, 3, 3), 21)}, r"ids from 0 \(nothing\) to 20, got values from 21 to 21"),
+        ({"words": torch.full((4, 3, 3), -1)}, "got values from -1"),
+        ({"words": Given(IDS, mask=torch.ones(4, 2, dtype=torch.bool))}, "bool mask"),
     ],
 )
 def test_condition_that_does_not_fit_is_refused(
@@ -123,6 +230,8 @@ def test_network_without_conditions_says_so(event: tuple[Tensor, Tensor]) -> Non
         ({"kind": "colour"}, "expected a kind among label"),
         ({"kind": "label", "class": 3}, r"expected \['classes'\]"),
         ({"kind": "tokens", "size": 3}, "Write each of these"),
+        ({"kind": "words", "buckets": 9, "length": 2}, "Write each of these"),
+        ({"kind": "words", "buckets": 9, "length": 2, "grams": 0}, "grams must be a positive integer"),
     ],
 )
 def test_plain_entry_that_is_none_is_refused(plain: dict, message: str) -> None:
@@ -138,8 +247,39 @@ def test_plain_entry_that_is_none_is_refused(plain: dict, message: str) -> None:
         ({"a": Vector(True)}, "positive integer"),
         ({"a": 3}, "expected Label, Vector"),
         ({"a": Tokens(4, 2)}, "Name at least one level"),
+        ({"a": Words(9, 2, 1)}, "Name at least one level"),
     ],
 )
 def test_conditions_that_cannot_be_built_are_refused(conditions: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         UNet(2, 1, width=16, multipliers=(1,), blocks=1, conditions=conditions)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "unet"])
+def test_a_network_learns_to_follow_a_text(kind: str) -> None:
+    torch.manual_seed(0)
+    encoder = HashingText(6, 512)
+    texts = [f"a {color} {shape}" for color in ("red", "blue") for shape in ("square", "circle")]
+    ids, mask = encoder.encode(texts)
+    words = {"text": entry_from_dict(encoder.entry)}
+    # exclusive or: no sum of what the words say by themselves gives it
+    target = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0], [-1.0, 1.0]])
+    if kind == "mlp":
+        network: nn.Module = ResidualMLP(2, width=32, depth=1, conditions=words)
+        x = torch.zeros(4, 2)
+    else:
+        network = UNet(2, 2, width=16, multipliers=(1,), blocks=1, attention=(0,), conditions=words)
+        x, target = torch.zeros(4, 2, 2, 2), target[:, :, None, None].expand(-1, -1, 2, 2)
+
+    def loss(given: Given) -> Tensor:
+        return (network(x, torch.zeros(4), {"text": given}) - target).square().mean()
+
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-2)
+    given = Given(ids, mask=mask)
+    first = loss(given).item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss(given).backward()
+        optimizer.step()
+    assert loss(given).item() < first / 10
+    assert loss(Given(ids.flip(0), mask=mask)).item() > first / 2
