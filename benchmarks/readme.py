@@ -118,6 +118,43 @@ SPANISH = {
     "Caminito, draws": "Caminito, sorteos",
     "Caminito, centres": "Caminito, centros",
     "utility": "utilidad",
+    "R2 and F1: not measured.": "R2 y F1: sin medir.",
+    "density": "densidad",
+    "what": "qué",
+    "laws": "leyes",
+    "farthest variance of any seed": "varianza más alejada de todas las semillas",
+    "argmax of a noisy point, one jump": "argmax de un punto con ruido, un salto",
+    "a draw instead, one jump": "un sorteo en su lugar, un salto",
+    "argmax, 32 jumps": "argmax, 32 saltos",
+    "a draw, 32 jumps": "un sorteo, 32 saltos",
+    "the dial kappa": "el dial kappa",
+    "standard errors": "errores típicos",
+    "percent": "por ciento",
+    "W2 over that of exact draws": "W2 entre la de sorteos exactos",
+    "error of the weights": "error de los pesos",
+    "error of log Z": "error de log Z",
+    "gradient calls": "llamadas al gradiente",
+    "In brackets: the worst of the seeds. A call is a batch of gradients.": (
+        "Entre paréntesis: la peor de las semillas. Una llamada es un lote de gradientes."
+    ),
+    "weights, in standard errors": "pesos, en errores típicos",
+    "log Z, in standard errors": "log Z, en errores típicos",
+    "radii, total variation": "radios, variación total",
+    "standard deviation of v": "desviación típica de v",
+    "told apart by a forest": "distinguidos por un bosque",
+    "told apart by a neighbour": "distinguidos por un vecino",
+    "figure": "cifra",
+    "found": "hallado",
+    "asked": "pedido",
+    "seeds that hold": "semillas que cumplen",
+    "gradients": "gradientes",
+    "density, chains of NUTS": "densidad, cadenas de NUTS",
+    "our error of the weights": "nuestro error de los pesos",
+    "theirs": "el suyo",
+    "no more gradients than theirs": "no más gradientes que ellas",
+    "one mode, chains of NUTS": "un modo, cadenas de NUTS",
+    "our seconds": "nuestros segundos",
+    "two modes d=64 of unequal width": "two modes d=64 de distinta anchura",
     "fit, CPU-s": "ajuste, s de CPU",
     "fit, MiB": "ajuste, MiB",
     "rows per second": "filas por segundo",
@@ -425,12 +462,14 @@ def tables_forest27(facts: Mapping[str, Any], language: str) -> list[str]:
         cells = [number(figures.get(key)) for key in shown]
         rows.append([say(name, language), *cells, DASH if seconds is None else number(27 * seconds)])
     outside = facts.get("not_private", [])
+    missing = [] if facts.get("models", True) else [say("R2 and F1: not measured.", language)]
     told = [
         f"{len(found)} {say('tables', language)}, {facts.get('splits', DASH)} x {facts.get('made', DASH)}.",
         f"{say('Inside the gate of privacy:', language)} {len(found) - len(outside)}; "
         f"{say('outside:', language)} {', '.join(outside) or DASH}.",
         f"{say('Most memory', language)}: {number(facts.get('most_mib'))} MiB; {say('largest model', language)}: "
         f"{number((facts.get('most_bytes') or float('nan')) / 1e6)} MB.",
+        *missing,
     ]
     head = [say("method", language), *shown, say("seconds for all", language)]
     return [*table(head, rows), "", " ".join(told)]
@@ -506,6 +545,84 @@ def tables_side(facts: Mapping[str, Any], language: str) -> list[str]:
     return table([say(word, language) for word in words], rows)
 
 
+def density_law(facts: Mapping[str, Any], language: str) -> list[str]:
+    """density_law.json: the worst of all seeds, by what is drawn."""
+    kinds = {
+        "argmax of a noisy point, one jump": ("one jump", "map", "standard errors"),
+        "a draw instead, one jump": ("one jump", "sample", "standard errors"),
+        "argmax, 32 jumps": ("32 jumps", "map", "standard errors"),
+        "a draw, 32 jumps": ("32 jumps", "sample", "standard errors"),
+        "the dial kappa": ("kappa", "", "percent"),
+    }
+    rows = []
+    for words, (part, begins, unit) in kinds.items():
+        worst = [row[unit]["worst"] for name, row in facts.get(part, {}).items() if name.startswith(begins)]
+        rows.append([say(words, language), str(len(worst)), f"{number(max(worst))} {say(unit, language)}"])
+    return table([say(word, language) for word in ("what", "laws", "farthest variance of any seed")], rows)
+
+
+def density_multimodal(facts: Mapping[str, Any], language: str) -> list[str]:
+    """density_multimodal.json: medians, and the worst of the seeds in brackets."""
+    keys = ("w2", "weight_error", "log_z_error", "calls", "seconds")
+    rows = [
+        [say(name, language), *(_spread(found.get(key)) for key in keys)]
+        for name, found in facts.get("targets", {}).items()
+    ]
+    words = ("density", "W2 over that of exact draws", "error of the weights", "error of log Z", "gradient calls", "s")
+    told = "In brackets: the worst of the seeds. A call is a batch of gradients."
+    return [*table([say(word, language) for word in words], rows), "", say(told, language)]
+
+
+def density_shapes(facts: Mapping[str, Any], language: str) -> list[str]:
+    """density_shapes.json: each shape by the figure that was asked of it."""
+    asked = {
+        "weight_errors_from_laplace": "weights, in standard errors",
+        "log_z_errors_from_laplace": "log Z, in standard errors",
+        "radius_tv": "radii, total variation",
+        "sd_v": "standard deviation of v",
+        "c2st_forest": "told apart by a forest",
+        "c2st_neighbour": "told apart by a neighbour",
+    }
+    rows = []
+    for name, found in facts.get("targets", {}).items():
+        for key in (key for key in asked if "asked" in found.get(key, {})):
+            limit = found[key]["asked"]
+            shown = " .. ".join(map(number, limit)) if isinstance(limit, list) else f"<= {number(limit)}"
+            held = found[key]["held"].replace(" of ", "/")
+            cells = [say(asked[key], language), _spread(found[key]), shown, held]
+            rows.append([name, *cells, number(found["evaluations"]["median"]), number(found["seconds"]["median"])])
+    words = ("density", "figure", "found", "asked", "seeds that hold", "gradients", "s")
+    return table([say(word, language) for word in words], rows)
+
+
+def density_nuts(facts: Mapping[str, Any], language: str) -> list[str]:
+    """density_nuts.json: weights on several modes, time on one."""
+    rows = []
+    for name, found in facts.get("multimodal", {}).items():
+        for kind, theirs in found["nuts"].items():
+            cells = [_spread(found["ours"]["weight_error"]), _spread(theirs["weight_error"])]
+            rows.append([f"{name}, {kind}", *cells, _spread(theirs["ours over theirs"]), theirs["no more gradients"]])
+    words = ("density, chains of NUTS", "our error of the weights", "theirs", "ratio", "no more gradients than theirs")
+    first = table([say(word, language) for word in words], rows)
+    rows = [
+        [
+            f"{name}, {kind}",
+            *(number(side["seconds"]["median"]) for side in (found["ours"], theirs)),
+            _spread(theirs["our time over theirs"]),
+        ]
+        for name, found in facts.get("unimodal", {}).items()
+        for kind, theirs in found.items()
+        if kind != "ours"
+    ]
+    words = ("one mode, chains of NUTS", "our seconds", "theirs", "ratio")
+    return [*first, "", *table([say(word, language) for word in words], rows)]
+
+
+def _spread(found: Mapping[str, Any] | None) -> str:
+    """Median and worst of the seeds."""
+    return f"{number(found['median'])} ({number(found['worst'])})" if found else DASH
+
+
 TABLES = {
     "digits": digits,
     "toys": toys,
@@ -523,11 +640,18 @@ TABLES = {
     "tables_impute": tables_impute,
     "tables_conditions": tables_conditions,
     "tables_million": tables_million,
+    "density_law": density_law,
+    "density_multimodal": density_multimodal,
+    "density_shapes": density_shapes,
+    "density_nuts": density_nuts,
     "gpu_unet": gpu_unet,
 }
 SCRIPTS = {f"few_steps_{data}": f"few_steps.py --data {data} --name few_steps_{data}" for data in ("digits", "mnist")}
 SCRIPTS |= {f"ddpm_{data}": f"ddpm.py --data {data}" for data in ("digits", "mnist")}
 SCRIPTS |= {name: f"tables.py --part {name.removeprefix('tables_')}" for name in TABLES if name.startswith("tables_")}
+SCRIPTS |= {
+    name: f"density.py --part {name.removeprefix('density_')}" for name in TABLES if name.startswith("density_")
+}
 FOLDERS = {"gpu_unet": "gpu"}  # of results, where it is not the folder itself
 
 

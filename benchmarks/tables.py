@@ -616,7 +616,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 
 def result_name(args: argparse.Namespace) -> str:
     """Baselines, parts of a part and a shortened protocol are not kept."""
-    protocol = args.splits == SPLITS and args.made == MADE and args.models
+    protocol = args.splits == SPLITS and args.made == MADE
     whole = args.method == "caminito" and not args.tables and not args.rows and (protocol or args.part != "forest27")
     return f"tables_{args.part}" if whole else f"scratch_tables_{args.part}_{args.method}"
 
@@ -660,7 +660,7 @@ def main() -> None:
             child(json.loads(args.child))
             return
         figures = PARTS[args.part](args)
-    told = {"method": args.method, "splits": args.splits, "made": args.made, "seeds": args.seeds}
+    told = {"method": args.method, "splits": args.splits, "made": args.made, "seeds": args.seeds, "models": args.models}
     write(result_name(args), told | figures | {"seconds": time.perf_counter() - begin}, PACKAGES)
 
 
