@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from caminito.estimators import DiffusionModel, ImageDiffusion, NoisyClassifier, TableDiffusion
+    from caminito.estimators import CascadeDiffusion, DiffusionModel, ImageDiffusion, NoisyClassifier, TableDiffusion
     from caminito.estimators.run import load
 
 _HOMES = {
+    "CascadeDiffusion": "caminito.estimators",
     "DiffusionModel": "caminito.estimators",
     "ImageDiffusion": "caminito.estimators",
     "NoisyClassifier": "caminito.estimators",
@@ -25,7 +26,15 @@ _HOMES = {
     "load": "caminito.estimators.run",
 }
 
-__all__ = ["DiffusionModel", "ImageDiffusion", "NoisyClassifier", "TableDiffusion", "__version__", "load"]
+__all__ = [
+    "CascadeDiffusion",
+    "DiffusionModel",
+    "ImageDiffusion",
+    "NoisyClassifier",
+    "TableDiffusion",
+    "__version__",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -43,6 +43,11 @@ class Stream(IntEnum):
     CALIBRATION = 13
     BROWNIAN = 14
     TABLE = 15
+    AUGMENT = 16
+    AUGMENT_LEVEL = 17
+    AUGMENT_DROPOUT = 18
+    AUGMENT_FIXED = 19
+    CASCADE = 20
 
 
 def _generator(seed: int, stream: int, step: int, block: int) -> np.random.Generator:

@@ -9,23 +9,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from caminito._errors import ConditionError, ConfigError
-from caminito.cli.options import refuse_flags
+from caminito.cli.options import network_of, refuse_flags
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from caminito.estimators import DiffusionModel, NoisyClassifier
+    from caminito.estimators import CascadeDiffusion, DiffusionModel, NoisyClassifier
 
 __all__ = [
     "Asked",
+    "Augmentation",
     "Guidance",
     "GuidanceBy",
     "GuidanceInterval",
     "GuidanceRescale",
     "Guide",
     "Text",
+    "Then",
     "dials",
     "guide_of",
+    "stages_of",
 ]
 
 Text = Annotated[str | None, typer.Option("--text", metavar="WORDS", help='What to draw: --text "two red shirts".')]
@@ -51,6 +54,16 @@ Guide = Annotated[
     typer.Option(
         "--guide", metavar="WHAT", help="A classifier's folder, a worse run, or step:N, these weights earlier."
     ),
+]
+Then = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--then", metavar="STAGE", help="A run that enlarges what RUN draws; repeat for more, in their order."
+    ),
+]
+Augmentation = Annotated[
+    float | None,
+    typer.Option("--augmentation", metavar="S", help="Noise on what a stage enlarges, 0 to .6; .1 unless given."),
 ]
 
 
@@ -129,6 +142,27 @@ def dials(
         if out["interval"] is None:
             raise ConfigError(f"--guidance-interval: expected LOW..HIGH, such as 0.2..2, got {interval!r}.")
     return out
+
+
+def stages_of(run: Path, model: DiffusionModel, then: list[Path] | None) -> CascadeDiffusion | None:
+    """The cascade of a run and the stages that enlarge its samples; None where there are none.
+
+    Raises
+    ------
+    ConfigError
+        If a stage is the run of a table, or does not enlarge what the one before gives.
+    """
+    if not then:
+        return None
+    from caminito.estimators import CascadeDiffusion
+
+    cascade = CascadeDiffusion([model, *(network_of(path, "--then") for path in then)])
+    try:
+        cascade.check()
+    except ConfigError as error:
+        named = ", ".join(f"stage {number} is {path}" for number, path in enumerate([run, *then]))
+        raise ConfigError(f"--then: {error} Here {named}.") from error
+    return cascade
 
 
 def guide_of(run: Path, model: DiffusionModel, guide: str | None, by: str | None) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,14 +13,17 @@ import typer
 from caminito._errors import ConfigError
 from caminito.cli.asked import (
     Asked,
+    Augmentation,
     Guidance,
     GuidanceBy,
     GuidanceInterval,
     GuidanceRescale,
     Guide,
     Text,
+    Then,
     dials,
     guide_of,
+    stages_of,
 )
 from caminito.cli.console import counted, duration, err, out
 from caminito.cli.options import RunPath, at_least, refuse_flags
@@ -94,6 +97,8 @@ def sample(
     guidance_interval: GuidanceInterval = None,
     guidance_rescale: GuidanceRescale = None,
     guide: Guide = None,
+    then: Then = None,
+    augmentation: Augmentation = None,
 ) -> None:
     """Draw new items, or rows of a table, from RUN."""
     at_least(1, n=count, steps=steps, batch_size=batch_size)
@@ -111,6 +116,8 @@ def sample(
         "--solver": solver,
         "--in-range": in_range,
         "--text": text,
+        "--then": then or None,
+        "--augmentation": augmentation,
     }
     of_networks |= {"--guidance": guidance, "--guidance-by": guidance_by, "--guide": guide}
     of_networks |= {"--guidance-interval": guidance_interval, "--guidance-rescale": guidance_rescale}
@@ -125,18 +132,37 @@ def sample(
     dialled = dials(guidance, guidance_by, guidance_interval, guidance_rescale, guide)
     if out_ is not None and out_.suffix.lower() not in ("", ".png", ".npz", ".npy"):
         raise ConfigError(f"--out: expected a folder or a file .png, .npz or .npy, got {out_.name!r}.")
+    if then:
+        others = {"--guide": guide, "--guidance-by": None if guidance_by in ("cfg", "cfg++") else guidance_by}
+        refuse_flags(others, "samples that other runs enlarge (--then)")
     leads = None if dialled is None else guide_of(run, model, guide, guidance_by)
     if average is not None:
         model = model.reaverage(average)
     note_unfinished(run, model)
+    cascade = stages_of(run, model, then)
+    last = model if cascade is None else cascade.stages[-1]
+    if model.conditions_.lowres:
+        err.print(f"note  this run enlarges: give it what another one draws, by --then {run}.", style="yellow")
     classifier = None if leads is None or isinstance(leads, DiffusionModel) else leads
     asked_ = Asked(
         model, count=count, usual=_USUAL, seed=seed, class_=class_, text=text, file=condition, classifier=classifier
     )
     count = asked_.count
-    named = (class_, text, None if condition is None else condition.stem, steps, solver, in_range, average, dialled)
-    target = _default_place(run, model, count, seed, *named) if out_ is None else out_
-    _check_target(target, model)
+    named: list[str | None] = [f"n{count}", f"seed{seed}", class_ and f"class-{class_}", text and text[:40]]
+    named += [
+        condition.stem if condition else None,
+        f"{steps}steps" if steps else None,
+        solver,
+        in_range,
+        None if average is None else f"average{average:g}",
+    ]
+    named += [f"{name}{_short(value)}" for name, value in (dialled or {}).items()] + [
+        guide and f"by-{Path(guide).name}"
+    ]
+    named += [f"then-{stage.resolve().name}" for stage in then or []]
+    named.append(None if augmentation is None else f"augmentation{augmentation:g}")
+    target = _default_place(run, last, count, named) if out_ is None else out_
+    _check_target(target, last)
     how: dict[str, Any] = {
         "seed": seed,
         "samples": count,
@@ -146,23 +172,24 @@ def sample(
         "average": average,
     }
     how |= {"condition": condition, "guidance": dialled, "guide": guide}
+    how |= {"then": None if not then else ", ".join(path.resolve().name for path in then), "augmentation": augmentation}
     recorded = recipe(model, run.resolve().name, n_steps=steps, solver=rule, **how)
     clock = time.monotonic()
     with counted(f"Drawing {count}") as progress:
-        samples = model.sample(
-            count,
-            condition=asked_.condition,
-            random_state=seed,
-            n_steps=steps,
-            solver=rule,
-            in_range=in_range,  # type: ignore[arg-type]  # another word is refused by name
-            guidance=dialled,
-            guide=leads,
-            batch_size=batch_size,
-            progress=progress,
-        )
+        drawn: dict[str, Any] = {
+            "condition": asked_.condition,
+            "random_state": seed,
+            "n_steps": steps,
+            "solver": rule,
+            "in_range": in_range,
+            "guidance": dialled,
+            "augmentation": augmentation,
+            "batch_size": batch_size,
+            "progress": progress,
+        }
+        samples = model.sample(count, guide=leads, **drawn) if cascade is None else cascade.sample(count, **drawn)
     seconds = time.monotonic() - clock
-    _write(target, model, samples, asked_.labels, recorded)
+    _write(target, last, samples, asked_.labels, recorded)
     speed = f"{duration(seconds)}, {count / seconds:.3g} per second"
     out.print(f"{count} samples in {speed}: {target}{'' if target.suffix else '/'}", soft_wrap=True)
 
@@ -183,29 +210,15 @@ def labels_of(model: DiffusionModel, class_: str | None, count: int, seed: int) 
     return Asked(model, count=count, usual=count, seed=seed, class_=class_).labels
 
 
-def _default_place(
-    run: Path,
-    model: DiffusionModel,
-    count: int,
-    seed: int,
-    class_: str | None,
-    text: str | None,
-    table: str | None,
-    steps: int | None,
-    solver: str | None,
-    in_range: str | None,
-    average: float | None,
-    dialled: Mapping[str, Any] | None,
-) -> Path:
-    parts = [f"n{count}", f"seed{seed}", None if class_ is None else f"class-{class_}", text and text[:40], table]
-    parts += [None if steps is None else f"{steps}steps", solver, in_range]
-    parts.append(None if average is None else f"average{average:g}")
-    for name, value in (dialled or {}).items():
-        shown = "-".join(f"{end:g}" for end in value) if isinstance(value, tuple) else value
-        parts.append(f"{'guidance' if name == 'scale' else name}{shown}")
-    name = "_".join("".join(c if c.isalnum() or c in "-_" else "-" for c in part) for part in parts if part)
+def _default_place(run: Path, model: DiffusionModel, count: int, named: Sequence[str | None]) -> Path:
+    """A file in the run that is named for all that was asked."""
+    name = "_".join("".join(c if c.isalnum() or c in "-_" else "-" for c in part) for part in named if part)
     drawn = count <= _IN_A_PICTURE and _has_picture(model)
     return run / "samples" / f"{name}{'.png' if drawn else '.npz'}"
+
+
+def _short(value: Any) -> str:
+    return "-".join(f"{end:g}" for end in value) if isinstance(value, tuple) else f"{value}"
 
 
 def _has_picture(model: DiffusionModel) -> bool:

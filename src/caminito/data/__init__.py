@@ -4,6 +4,7 @@ Source   what a path holds: items, labels, captions, bad files, facts
 Codec    array <-> tensor, explicit and invertible
 TableCodec   table of any columns <-> float64 matrix, exactly; read_table and write_table for files
 TableSource   what a file holds that is a table: rows, columns, facts
+shrink   items on a coarser grid, as the early stages of a cascade draw them
 TextEncoder   texts -> tensors that a network takes: HashingText without weights, TransformersText by a language model
 """
 
@@ -12,6 +13,7 @@ from caminito.data.array import ArrayCodec
 from caminito.data.codec import Codec, codec_from_dict
 from caminito.data.datasets import TOYS, checkerboard, eight_gaussians, load_digits, spiral, swiss_roll
 from caminito.data.image import ImageCodec
+from caminito.data.shrink import shrink
 from caminito.data.source import MAX_PIXELS, Source, describe_source, open_source
 from caminito.data.split import holdout
 from caminito.data.table import Column, TableCodec
@@ -50,6 +52,7 @@ __all__ = [
     "open_source",
     "open_table",
     "read_table",
+    "shrink",
     "spiral",
     "swiss_roll",
     "text_encoder_from_dict",

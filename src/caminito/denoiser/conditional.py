@@ -18,6 +18,7 @@ from torch import Tensor
 from caminito._errors import ConditionError, ConfigError, ShapeError
 from caminito.denoiser.base import Condition, Denoiser, for_rows
 from caminito.nn import Given
+from caminito.process import same_process
 from caminito.process.base import Time
 
 __all__ = ["ClassDenoiser", "Wrapped", "given", "without"]
@@ -142,7 +143,7 @@ class ClassDenoiser(Denoiser):
             raise ConfigError(
                 f"shares: expected {len(denoisers)} numbers >= 0 that sum to 1, one for each class, got {w.tolist()}."
             )
-        if any(each.process != denoisers[0].process for each in denoisers):
+        if not all(same_process(each.process, denoisers[0].process) for each in denoisers):
             raise ConfigError("denoisers: expected one process for all classes, got different ones.")
         self.denoisers, self.name = list(denoisers), name
         self.process, self.event_shape = denoisers[0].process, denoisers[0].event_shape
@@ -211,7 +212,7 @@ class ClassDenoiser(Denoiser):
             raise ConditionError(f"condition {others[0]!r}: expected {self.name!r} alone.")
         if entry is None:
             return torch.zeros(rows, dtype=torch.long, device=like.device), like.new_zeros(rows, dtype=torch.bool)
-        value, present, _ = entry if isinstance(entry, Given) else Given(torch.as_tensor(entry))
+        value, present, *_ = entry if isinstance(entry, Given) else Given(torch.as_tensor(entry))
         if value.shape != (rows,) or value.is_floating_point():
             raise ShapeError(
                 f"condition {self.name!r}: expected whole numbers of shape ({rows},), got {value.dtype} of shape "

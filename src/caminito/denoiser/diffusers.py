@@ -186,12 +186,14 @@ def _arguments(cond: Condition, keywords: Mapping[str, str], dtype: torch.dtype)
         if name not in keywords:
             known = ", ".join(keywords) or "none"
             raise ConditionError(f"condition {name!r} is unknown to this model. Known: {known}. Name it in `keywords`.")
-        value, present, mask = entry if isinstance(entry, Given) else Given(entry)
+        value, present, mask, level = entry if isinstance(entry, Given) else Given(entry)
         if present is not None and not bool(present.all()):
             raise ConditionError(
                 f"condition {name!r}: absent in some rows, which diffusers cannot say. Pass the value that stands for "
                 "absence."
             )
+        if level is not None:
+            raise ConditionError(f"condition {name!r}: {keywords[name]} takes no noise level. Give the value alone.")
         arguments[keywords[name]] = value.to(dtype) if value.is_floating_point() else value
         if mask is not None and keywords[name] not in _MASKS:
             raise ConditionError(f"condition {name!r}: {keywords[name]} takes no mask.")

@@ -161,10 +161,18 @@ def sample(
         _diffuse_descend_weigh(work, fallback=method == "auto")
     else:
         if scale == "auto":  # samplers of an improper density walk on without end, and may all lose the same mode
-            work.seen = search(target, torch.Generator().manual_seed(seed), n_starts=_BORDER)
+            work.seen = _glance(target, seed)
         wide, agreed = widest(target, generator, scale=None if scale == "auto" else float(scale))
         work.run(method, wide, agreed)
     return _result(work)
+
+
+def _glance(target: Target, seed: int) -> Modes:
+    """A small search; what it cannot make sense of is searched as thoroughly as by "auto" before it is refused."""
+    try:
+        return search(target, torch.Generator().manual_seed(seed), n_starts=_BORDER)
+    except ConfigError:
+        return search(target, torch.Generator().manual_seed(seed))
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """What users hold: estimators with scikit-learn's contract, and how they are stored."""
 
+from caminito.estimators.cascade import CascadeDiffusion
 from caminito.estimators.grids import CalibratedGrid
 from caminito.estimators.image import ImageDiffusion
 from caminito.estimators.model import Description, DiffusionModel
@@ -10,6 +11,7 @@ from caminito.estimators.table import TableDiffusion
 
 __all__ = [
     "CalibratedGrid",
+    "CascadeDiffusion",
     "Description",
     "DiffusionModel",
     "ImageDiffusion",

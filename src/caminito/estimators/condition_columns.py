@@ -7,6 +7,7 @@ kind        values, one per item                        missing when sampling
 `vector`    numbers (n,) or (n, size), standardised     NaN in a row
 `text`      strings                                     the empty string
 `field`     arrays on the grid of the items             not given
+`lowres`    arrays on a coarser grid, enlarged to it    not given
 ==========  ==========================================  =======================================================
 """
 
@@ -14,21 +15,22 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.multiclass import type_of_target
+from torch import Tensor
 
 from caminito._errors import ConditionError, ConfigError, DataError, ShapeError
 from caminito.data import Codec, HashingText, TextEncoder, codec_from_dict, text_encoder_from_dict
-from caminito.nn import Entry, Field, Given, Label, Vector, entry_from_dict
+from caminito.nn import Entry, Field, Given, Label, Noised, Vector, entry_from_dict
 
-__all__ = ["Column", "column_for", "column_from_dict", "nearest_classes"]
+__all__ = ["Column", "LowresColumn", "column_for", "column_from_dict", "nearest_classes"]
 
-KINDS = ("label", "vector", "text", "field")
+KINDS = ("label", "vector", "text", "field", "lowres")
 
 _TEXT_NAMES = ("caption", "prompt", "text")
 _MANY_WORDS = 64  # different strings from which on they are no longer classes, if they have spaces
@@ -160,27 +162,18 @@ class FieldColumn:
         self.entry: Entry = Field(codec.event_shape[0])
 
     @classmethod
-    def fit(cls, name: str, values: NDArray[Any], codec: Codec, grid: tuple[int, ...]) -> FieldColumn:
-        """Moments of each channel."""
-        try:
-            fitted = codec.fit(values)
-        except (DataError, ShapeError) as error:
-            raise ConditionError(f"condition {name!r}: {error}") from error
-        if tuple(fitted.event_shape[1:]) != grid:
+    def fit(cls, name: str, codec: Codec, axes: int, grid: tuple[int, ...]) -> FieldColumn:
+        """The column of a codec that was fitted to its values, which have so many axes in an item."""
+        if tuple(codec.event_shape[1:]) != grid:
             raise ConditionError(
-                f"condition {name!r}: expected arrays on the grid {grid} of the items, got {fitted.event_shape[1:]}. "
-                "Resize them first."
+                f"condition {name!r}: expected arrays on the grid {grid} of the items, got {codec.event_shape[1:]}. "
+                f"Resize them first, or say that they are of low resolution: conditions={{{name!r}: 'lowres'}}."
             )
-        return cls(name, fitted, values.ndim - 1)
+        return cls(name, codec, axes)
 
     def encode(self, values: ArrayLike) -> Given:
         """Standardised fields, channels first; one field without its axis of rows serves all."""
-        array = np.asarray(values)
-        array = array[None] if array.ndim == self.axes else array
-        try:
-            return Given(self.codec.encode(array))
-        except (DataError, ShapeError) as error:
-            raise ConditionError(f"condition {self.name!r}: {error}") from error
+        return Given(_standardised(self.name, self.codec, self.axes, values))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -192,13 +185,53 @@ class FieldColumn:
         return cls(name, codec_from_dict(state["codec"]), state["axes"])
 
 
-Column: TypeAlias = LabelColumn | VectorColumn | TextColumn | FieldColumn
+class LowresColumn:
+    """Arrays on a coarser grid than the items, standardised per channel and enlarged to theirs, without noise yet.
+
+    Along each axis the centre of cell i of `size` lies at (i + 1/2) / size. Between the centres of the coarse grid a
+    value is interpolated linearly, beyond the outermost it stays: bilinear, with align_corners=False.
+    """
+
+    kind: ClassVar[str] = "lowres"
+
+    def __init__(self, name: str, codec: Codec, axes: int, grid: tuple[int, ...]) -> None:
+        self.name, self.codec, self.axes, self.grid = name, codec, axes, grid
+        self.entry: Entry = Noised(codec.event_shape[0])
+
+    @classmethod
+    def fit(cls, name: str, codec: Codec, axes: int, grid: tuple[int, ...]) -> LowresColumn:
+        """The column of a codec that was fitted to its values, which have so many axes in an item."""
+        coarse = tuple(codec.event_shape[1:])
+        if len(coarse) != len(grid) or coarse == grid or any(few > many for few, many in zip(coarse, grid)):
+            raise ConditionError(
+                f"condition {name!r}: expected arrays on a coarser grid than that of the items, {grid}, got {coarse}. "
+                "Shrink them first: caminito.data.shrink."
+            )
+        return cls(name, codec, axes, grid)
+
+    def encode(self, values: ArrayLike) -> Given:
+        """Enlarged fields, at level 0; one without its axis of rows serves all."""
+        x = _standardised(self.name, self.codec, self.axes, values)
+        return Given(_enlarged(x, self.grid), level=x.new_zeros(len(x)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"kind": self.kind, "codec": self.codec.to_dict(), "axes": self.axes, "grid": list(self.grid)}
+
+    @classmethod
+    def from_dict(cls, name: str, state: Mapping[str, Any]) -> LowresColumn:
+        """The column that `to_dict` described."""
+        return cls(name, codec_from_dict(state["codec"]), state["axes"], tuple(state["grid"]))
+
+
+Column: TypeAlias = LabelColumn | VectorColumn | TextColumn | FieldColumn | LowresColumn
 
 _COLUMNS: dict[str, Callable[[str, Mapping[str, Any]], Column]] = {
     "label": LabelColumn.from_dict,
     "vector": VectorColumn.from_dict,
     "text": TextColumn.from_dict,
     "field": FieldColumn.from_dict,
+    "lowres": LowresColumn.from_dict,
 }
 
 
@@ -217,7 +250,8 @@ def column_for(
     values : array, one row per item
     kind : one of `KINDS`, a TextEncoder, or the plain form of one; None to tell it from the values
         Strings are a text where the name says so (caption, prompt, text), or where there are many different ones with
-        spaces; arrays of three axes or more are a field; integers, words and booleans a label; real numbers a vector.
+        spaces; arrays of three axes or more are a field, or of low resolution if each side divides that of the items;
+        integers, words and booleans are a label; real numbers a vector.
     new_codec : for fields
     grid : tuple of int
         Of the items; () for rows of numbers.
@@ -234,13 +268,15 @@ def column_for(
         near = difflib.get_close_matches(kind, KINDS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"conditions.{name}: expected one of {', '.join(KINDS)}, got {kind!r}.{hint}")
-    kind = _guess(name, values) if kind is None else kind
+    guessed, kind = kind is None, _guess(name, values) if kind is None else kind
     if kind == "text":
         return TextColumn(name, HashingText())
-    if kind == "field":
+    if kind in ("field", "lowres"):
         if not grid:
             raise ConditionError(f"condition {name!r}: a field needs items on a grid, and rows of numbers have none.")
-        return FieldColumn.fit(name, values, new_codec(), grid)
+        codec = _fitted(name, values, new_codec())
+        coarse = kind == "lowres" or (guessed and _divides(codec.event_shape[1:], grid))
+        return (LowresColumn if coarse else FieldColumn).fit(name, codec, values.ndim - 1, grid)
     if kind == "label":
         if values.ndim != 1 or any(value is None or value != value for value in values.tolist()):
             raise ConditionError(f"condition {name!r}: expected one class per item, none missing.")
@@ -274,6 +310,40 @@ def _guess(name: str, values: NDArray[Any]) -> str:
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ConditionError(f"condition {name!r}: expected finite numbers, got NaN or infinity.")
     return "label" if values.ndim == 1 and type_of_target(values) in ("binary", "multiclass") else "vector"
+
+
+def _fitted(name: str, values: NDArray[Any], codec: Codec) -> Codec:
+    try:
+        return codec.fit(values)
+    except (DataError, ShapeError) as error:
+        raise ConditionError(f"condition {name!r}: {error}") from error
+
+
+def _divides(coarse: Sequence[int], grid: Sequence[int]) -> bool:
+    """Whether each side of a grid divides that of another one, and they are not the same."""
+    alike = len(coarse) == len(grid) and tuple(coarse) != tuple(grid)
+    return alike and all(many % few == 0 for few, many in zip(coarse, grid))
+
+
+def _standardised(name: str, codec: Codec, axes: int, values: ArrayLike) -> Tensor:
+    """Arrays as tensors, channels first; one without its axis of rows is one row."""
+    array = np.asarray(values)
+    try:
+        return codec.encode(array[None] if array.ndim == axes else array)
+    except (DataError, ShapeError) as error:
+        raise ConditionError(f"condition {name!r}: {error}") from error
+
+
+def _enlarged(x: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """Linear interpolation along each axis; every sum is of two products, so that no row depends on the others."""
+    for axis, size in enumerate(grid, start=2):
+        most = x.shape[axis] - 1
+        place = ((torch.arange(size, dtype=torch.float64) + 0.5) * (most + 1) / size - 0.5).clamp(0, most)
+        below = place.long()
+        share = (place - below).to(x.dtype).reshape(-1, *(1,) * (x.ndim - axis - 1))
+        above = x.index_select(axis, (below + 1).clamp_max(most))
+        x = (1 - share) * x.index_select(axis, below) + share * above
+    return x
 
 
 def _numbers(name: str, values: NDArray[Any]) -> NDArray[np.float64]:

@@ -14,14 +14,20 @@ from torch import Tensor
 from caminito._errors import ConditionError, ConfigError
 from caminito._random import Stream, uniform
 from caminito.data import ArrayCodec, Codec
-from caminito.estimators.condition_columns import Column, LabelColumn, column_for, column_from_dict
+from caminito.estimators.condition_columns import (
+    Column,
+    LabelColumn,
+    LowresColumn,
+    column_for,
+    column_from_dict,
+)
 from caminito.nn import Entry, Given
 
 __all__ = ["ConditionCodec"]
 
 
 class ConditionCodec:
-    """Labels, vectors, texts and fields, by name.
+    """Labels, vectors, texts, fields and low resolutions, by name.
 
     Attributes
     ----------
@@ -40,6 +46,11 @@ class ConditionCodec:
     def classes(self) -> dict[str, NDArray[Any]]:
         """Classes of the labels."""
         return {name: column.classes for name, column in self.columns.items() if isinstance(column, LabelColumn)}
+
+    @property
+    def lowres(self) -> list[str]:
+        """Names of those of low resolution."""
+        return [name for name, column in self.columns.items() if isinstance(column, LowresColumn)]
 
     def fit(
         self,
@@ -103,7 +114,7 @@ class ConditionCodec:
             parts = [None if v is None else v.expand(n, *v.shape[1:]).contiguous() for v in given]
             value = parts[0]
             assert value is not None
-            out[name] = value if parts[1] is None and parts[2] is None else Given(value, parts[1], parts[2])
+            out[name] = value if all(part is None for part in parts[1:]) else Given(value, *parts[1:])
         return out
 
     def draw(self, n: int, seed: int, first: int = 0) -> dict[str, Tensor | Given]:

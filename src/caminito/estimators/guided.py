@@ -105,7 +105,9 @@ def _by_conditions(model: DiffusionModel, config: GuidanceConfig) -> Lead:
             "guidance: this model never saw an item without its conditions (condition_dropout = 0), so it has nothing "
             "to be led away from. Train it again with training={'condition_dropout': 0.1}, or give a guide."
         )
-    names = set(known if config.names is None else config.names)
+    names = set(known) - set(model.conditions_.lowres) or set(known)
+    if config.names is not None:
+        names = set(config.names)
     if unknown := names - set(known):
         raise ConditionError(f"guidance.names: {sorted(unknown)} are unknown. Known: {', '.join(known)}.")
     away = {} if config.away_from is None else model.conditions_.encode(config.away_from, 1)

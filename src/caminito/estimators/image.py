@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from caminito.data import Codec, ImageCodec
+from caminito.data import Codec, ImageCodec, shrink
 from caminito.estimators.frames import Container
 from caminito.estimators.model import DiffusionModel
 
@@ -30,6 +30,9 @@ class ImageDiffusion(DiffusionModel):
 
     def _new_codec(self) -> Codec:
         return ImageCodec()
+
+    def _shrunk(self, array: np.ndarray, factor: int) -> np.ndarray:
+        return shrink(array, factor)
 
     def _validated(self, X: ArrayLike, *, reset: bool = True) -> np.ndarray:
         array: Any = np.asarray(X)

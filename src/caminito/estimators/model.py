@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from caminito import nn as networks
 from caminito._errors import ConfigError, FewLevels, PriorMismatch
 from caminito._random import Stream, permutation, seed_from, uniform
-from caminito.data import ArrayCodec, Codec, holdout
+from caminito.data import ArrayCodec, Codec, holdout, shrink
 from caminito.denoiser import (
     Condition,
     Denoiser,
@@ -68,6 +68,7 @@ from caminito.training import (
     Progress,
     TrainingConfig,
     TrainingState,
+    augmented_at,
     averaged,
     fit_residual_variance,
     fit_steps,
@@ -79,6 +80,8 @@ from caminito.training import (
 __all__ = ["Description", "DiffusionModel"]
 
 _LOG = logging.getLogger("caminito")
+
+_AUGMENTATION = 0.1  # share of noise on conditions of low resolution when sampling, unless another is asked for
 
 
 class Description(dict[str, Choice]):
@@ -119,8 +122,12 @@ class DiffusionModel(DensityMixin, BaseEstimator):
     channel_axis : None, 1 or -1
         Where the channels of a grid are: (n, H, W) has none, (n, C, H, W) has 1, (n, H, W, C) has -1.
     conditions : mapping, optional
-        What conditions are, by name, where their values do not say it: 'label', 'vector', 'text', 'field', or an
-        encoder of texts (`caminito.data.HashingText`, `TransformersText`).
+        What conditions are, by name, where their values do not say it: 'label', 'vector', 'text', 'field', 'lowres'
+        (arrays on a coarser grid than the items), or an encoder of texts (`caminito.data.HashingText`,
+        `TransformersText`).
+    upscale : int, optional
+        Learn to enlarge by this factor: `fit` shrinks each item (`caminito.data.shrink`) and gives it as condition
+        "low", of kind 'lowres'. A stage of a `CascadeDiffusion`, or alone: `sample(condition={"low": small items})`.
     random_state : int, RandomState or None
         Seed of weights, noise, order and split.
     device : 'auto', 'cpu', 'cuda', ...
@@ -170,6 +177,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         validation_fraction: float = 0.1,
         channel_axis: int | None = None,
         conditions: Mapping[str, Any] | None = None,
+        upscale: int | None = None,
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
         verbose: int = 0,
@@ -186,6 +194,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         self.validation_fraction = validation_fraction
         self.channel_axis = channel_axis
         self.conditions = conditions
+        self.upscale = upscale
         self.random_state = random_state
         self.device = device
         self.verbose = verbose
@@ -245,8 +254,16 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         _warn_of_levels(x)
         seed = seed_from(self.random_state)
         columns = dict(condition or {}) | ({} if y is None else {"y": y})
+        kinds = dict(self.conditions or {})
+        if self.upscale is not None:
+            if "low" in columns:
+                raise ConfigError(
+                    "upscale: makes the condition 'low' of the items themselves, and one of that name was given. "
+                    "Leave one of both out."
+                )
+            columns, kinds["low"] = {"low": self._shrunk(array, self.upscale), **columns}, "lowres"
         self.conditions_ = ConditionCodec().fit(
-            columns, len(x), kinds=self.conditions, new_codec=self._new_codec, grid=tuple(x.shape[2:])
+            columns, len(x), kinds=kinds, new_codec=self._new_codec, grid=tuple(x.shape[2:])
         )
         cond: Condition = self.conditions_.encode(columns, len(x)) or None
         if "y" in self.conditions_.classes:
@@ -431,6 +448,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         chosen = rows_of(cond, index)
         device = self._device()
         on_device = mapped(chosen, lambda value: value.to(device))
+        on_device = augmented_at(on_device, self.training_.augmentation / 2, seed)
         times = self._grid(12)[:-1]
         self.residual_variance_ = fit_residual_variance(
             self.denoiser_, x[index].to(device), times, cond=on_device, seed=seed
@@ -449,6 +467,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         in_range: InRange | None = None,
         guidance: float | Mapping[str, Any] | GuidanceConfig | None = None,
         guide: Guide | None = None,
+        augmentation: float | None = None,
         batch_size: int | None = None,
         first: int = 0,
         progress: Callable[[int, int], None] | None = None,
@@ -474,6 +493,10 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         guide : NoisyClassifier, DiffusionModel, or (x_t, t, cond) -> log p of shape (n,), optional
             What leads instead of the difference that the conditions make: a classifier, also to classes that this model
             does not know; a worse version of this model (autoguidance); or any function that torch can differentiate.
+        augmentation : float, optional
+            Share s of noise put on conditions of low resolution, sqrt(1 - s^2) low + s eps: from 0, which believes them
+            in every detail, to the largest that was trained on (`training.augmentation`). .1 unless given, or the
+            largest if that is less. The noise on row i is a function of (random_state, first + i).
         batch_size : int, optional
             Items walked at once; chosen so that memory stays bounded unless given.
         progress : (done, total) -> None, optional
@@ -484,10 +507,10 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         """
         rule, grid = self.solver_and_grid(n_steps, solver)
         lead = leading(self, guidance, guide)
-        shape, cond, seed = self._asked(n_samples, condition, random_state, first, lead)
+        shape, cond, seed = self._asked(n_samples, condition, random_state, first, lead, augmentation)
         with self._averaged():
             x = sample(
-                self._kept(in_range, lead, grid),
+                self._kept(in_range, self._led(lead, grid)),
                 shape,
                 solver=rule,
                 grid=grid,
@@ -511,12 +534,13 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         in_range: InRange | None = None,
         guidance: float | Mapping[str, Any] | GuidanceConfig | None = None,
         guide: Guide | None = None,
+        augmentation: float | None = None,
     ) -> Iterator[tuple[float, Any]]:
         """The way of samples from noise to data.
 
         Parameters
         ----------
-        n_samples, condition, random_state, n_steps, solver, in_range, guidance, guide
+        n_samples, condition, random_state, n_steps, solver, in_range, guidance, guide, augmentation
             As for `sample`, whose samples the walk ends at. All are walked at once.
 
         Yields
@@ -528,8 +552,8 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         """
         rule, grid = self.solver_and_grid(n_steps, solver)
         lead = leading(self, guidance, guide)
-        shape, cond, seed = self._asked(n_samples, condition, random_state, 0, lead)
-        denoiser, noise = self._kept(in_range, lead, grid), PerSample(seed)
+        shape, cond, seed = self._asked(n_samples, condition, random_state, 0, lead, augmentation)
+        denoiser, noise = self._kept(in_range, self._led(lead, grid)), PerSample(seed)
         x = start(denoiser, torch.empty(shape, device=self._device()), grid[0], noise)
         frames = trajectory(denoiser, x, grid, rule, cond=cond, noise=noise)
         for _ in grid:
@@ -804,6 +828,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
             "minutes": self.minutes,
             "training": dict(self.training or {}),
             "n_steps": self.n_steps,
+            "upscale": self.upscale,
             "validation_fraction": self.validation_fraction,
             "device": self.device,
         }
@@ -817,6 +842,9 @@ class DiffusionModel(DensityMixin, BaseEstimator):
 
     def _new_codec(self) -> Codec:
         return ArrayCodec(self.channel_axis)  # type: ignore[arg-type]
+
+    def _shrunk(self, array: np.ndarray, factor: int) -> np.ndarray:
+        return shrink(array, factor, channel_axis=self.channel_axis)  # type: ignore[arg-type]
 
     def _validated(self, X: ArrayLike, *, reset: bool = True) -> np.ndarray:
         if reset:
@@ -886,9 +914,12 @@ class DiffusionModel(DensityMixin, BaseEstimator):
     def _walked(self) -> NetworkDenoiser | ResidualVariance:
         return self.denoiser_ if self.residual_variance_ is None else self.residual_variance_
 
-    def _kept(self, in_range: InRange | None, lead: Lead | None, grid: Tensor) -> Denoiser:
-        """What is walked, led and held in range if asked."""
-        walked = self._walked() if lead is None else lead.of(self._walked(), grid)
+    def _led(self, lead: Lead | None, grid: Tensor) -> Denoiser:
+        return self._walked() if lead is None else lead.of(self._walked(), grid)
+
+    def _kept(self, in_range: InRange | None, walked: Denoiser | None = None) -> Denoiser:
+        """What is walked, held in range if asked."""
+        walked = self._walked() if walked is None else walked
         return walked if in_range is None else constrain(walked, projection(in_range, self.codec_))
 
     def _asked(
@@ -898,17 +929,36 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         random_state: int | np.random.RandomState | None,
         first: int,
         lead: Lead | None = None,
+        augmentation: float | None = None,
     ) -> tuple[tuple[int, ...], Condition, int]:
         """Shape, conditions and seed of the samples asked for."""
         if isinstance(n_samples, bool) or int(n_samples) != n_samples or n_samples < 1:
             raise ConfigError(f"n_samples: expected a whole number >= 1, got {n_samples!r}.")
         n, seed = int(n_samples), self._seed(random_state)
-        codec = self.conditions_ if lead is None else lead.conditions
+        codec, level = self.conditions_ if lead is None else lead.conditions, self._level(augmentation)
         if condition is None:
             rows = codec.draw(n, seed, first)
         else:
             rows = codec.encode(condition if isinstance(condition, Mapping) else {"y": condition}, n)
-        return (n, *self.event_shape_), self._on_device(rows), seed
+        return (n, *self.event_shape_), self._on_device(augmented_at(rows, level, seed, first)), seed
+
+    def _level(self, augmentation: float | None) -> float:
+        """Share of noise to put on conditions of low resolution."""
+        usual = TrainingConfig.model_fields["augmentation"].default
+        largest = float(dict(self.training or {}).get("augmentation", usual))
+        if augmentation is None:
+            return min(_AUGMENTATION, largest)
+        if not self.conditions_.lowres:
+            raise ConfigError(
+                "augmentation: this model was trained without conditions of low resolution, and there is nothing to "
+                "put noise on. Leave it out, or train with upscale=2."
+            )
+        if isinstance(augmentation, bool) or not 0 <= augmentation <= largest:
+            raise ConfigError(
+                f"augmentation: expected a number from 0 to {largest:g}, the largest this model was trained with, got "
+                f"{augmentation!r}. For more, train with training={{'augmentation': 1}}."
+            )
+        return float(augmentation)
 
     def _on_device(self, cond: Condition) -> Condition:
         device = self._device()

@@ -122,6 +122,8 @@ class Reading:
         ------
         ConfigError
             If the network, process, solver or device cannot be made of the options.
+        ShapeError
+            If the items cannot be shrunk by `upscale`.
         """
         for name in ("steps", "minutes"):
             if name in config.training:
@@ -138,6 +140,12 @@ class Reading:
                 "option network: one network per step takes no conditions, and the data have some. Leave them out "
                 f"({flag}), or use one network: auto."
             )
+        if config.upscale is not None:
+            if options["kind"] == "per-step":
+                raise ConfigError(
+                    "option upscale: makes a condition, and one network per step takes none. Use one network: auto."
+                )
+            self.build(config)._shrunk(self.items(source)[:1], config.upscale)
         if isinstance(config.network, Mapping):
             with torch.random.fork_rng():
                 networks.build(options)

@@ -49,7 +49,13 @@ class ModelConfig(BaseModel):
     n_steps: int | None = Field(default=None, ge=1, description="steps of the solver when sampling")
     validation_fraction: float = Field(default=0.1, ge=0, lt=1, description="share of the data held out")
     conditions: dict[str, Any] = Field(
-        default_factory=dict, description="what conditions are, where not plain: label, vector, text or field, by name"
+        default_factory=dict,
+        description="what conditions are, where not plain: label, vector, text, field or lowres, by name",
+    )
+    upscale: int | None = Field(
+        default=None,
+        ge=2,
+        description="learn to enlarge, as a stage of a cascade: each item is told itself, shrunk by this factor",
     )
     random_state: int | None = Field(default=0, description="seed of everything random")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps")
@@ -102,7 +108,8 @@ class GuidanceConfig(BaseModel):
     )
     norm: float | None = Field(default=None, gt=0, description="longest step of guidance, in encoded units")
     names: list[str] | None = Field(
-        default=None, description="conditions to guide by, for cfg; the others stay; all unless given"
+        default=None,
+        description="conditions to guide by, for cfg; the others stay; all but those of low resolution unless given",
     )
     away_from: dict[str, Any] | None = Field(
         default=None, description="conditions that samples are led away from, for cfg; none unless given"

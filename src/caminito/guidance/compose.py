@@ -17,6 +17,7 @@ from torch import Tensor
 
 from caminito._errors import ConfigError
 from caminito.denoiser import Condition, Denoiser, Wrapped
+from caminito.process import same_process
 from caminito.process.base import Time
 
 __all__ = ["compose"]
@@ -59,8 +60,8 @@ def compose(base: Denoiser, experts: Sequence[Denoiser], weights: Sequence[float
             f"{shares}."
         )
     for expert in experts:
-        if expert.process != base.process:
-            raise ConfigError(f"experts: expected denoisers of {base.process}, got one of {expert.process}.")
+        if not same_process(expert.process, base.process):
+            raise ConfigError("experts: expected denoisers of the process of the base, got one of another.")
     return _Composed(base, experts, shares)
 
 

@@ -38,7 +38,7 @@ from caminito._errors import ConfigError
 from caminito.denoiser import Condition, Denoiser, Wrapped, for_rows
 from caminito.guidance.rules import Rule, linear
 from caminito.nn import Given
-from caminito.process import Process
+from caminito.process import Process, same_process
 from caminito.process.base import Time, as_time
 
 __all__ = ["Guided", "Scale", "autoguide", "cfg", "renoised_weakly"]
@@ -124,10 +124,10 @@ def autoguide(
     -----
     It needs no condition, and leaves the balance of what is drawn as it is. Source: Karras et al. 2024, eq. 3.
     """
-    if worse.process != denoiser.process or worse.event_shape != denoiser.event_shape:
+    if not same_process(worse.process, denoiser.process) or worse.event_shape != denoiser.event_shape:
         raise ConfigError(
-            f"worse: expected a denoiser of {denoiser.process} and events of shape {denoiser.event_shape}, got one of "
-            f"{worse.process} and {worse.event_shape}. Take an earlier or smaller version of the same model."
+            f"worse: expected a denoiser of the same process and events of shape {denoiser.event_shape}, got one of "
+            f"{type(worse.process).__name__} and {worse.event_shape}. Take an earlier or smaller version of it."
         )
     return Guided(denoiser, worse, scale, weak_cond=lambda cond: cond, interval=interval, rule=rule)
 
@@ -285,7 +285,9 @@ def _joined(strong: Condition, weak: Condition, rows: int) -> Condition:
             for v in values
         ]
         mask = None if masks[0] is None or masks[1] is None else torch.cat([masks[0], masks[1]])
-        out[name] = Given(torch.cat([v.value for v in values]), torch.cat(present), mask)
+        levels = [v.value.new_zeros(rows) if v.level is None else v.level for v in values]
+        level = None if all(v.level is None for v in values) else torch.cat(levels)
+        out[name] = Given(torch.cat([v.value for v in values]), torch.cat(present), mask, level)
     return out
 
 

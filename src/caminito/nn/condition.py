@@ -6,6 +6,8 @@ entry      value                        way in                            where 
 `Label`    integers (B,)                added to the label embedding      a learned row of the table
 `Vector`   floats (B, size)             added to the label embedding      a learned vector
 `Field`    floats (B, channels, grid)   input channels beside x           zeros; a further channel says so
+`Noised`   the same, and levels (B,)    as a field; the level is added    as a field, and a learned vector
+                                        to the label embedding
 `Tokens`   floats (B, length, size)     cross-attention, and their mean   a learned token, always visible,
 `Words`    integers (B, length, grams)  added to the label embedding      and a learned vector
 =========  ===========================  ================================  ===================================
@@ -31,6 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from caminito._errors import ConditionError, ConfigError
+from caminito.nn.embed import LabelEmbedding
 
 __all__ = [
     "Cond",
@@ -40,6 +43,7 @@ __all__ = [
     "Given",
     "Injection",
     "Label",
+    "Noised",
     "Tokens",
     "Vector",
     "Words",
@@ -70,6 +74,13 @@ class Field:
 
 
 @dataclass(frozen=True)
+class Noised:
+    """`channels` channels on the same grid as the event, with noise in them, and how much: `Given.level`."""
+
+    channels: int
+
+
+@dataclass(frozen=True)
 class Tokens:
     """A sequence of at most `length` tokens of `size` numbers each."""
 
@@ -91,12 +102,13 @@ class Words:
     grams: int
 
 
-Entry: TypeAlias = Label | Vector | Field | Tokens | Words
+Entry: TypeAlias = Label | Vector | Field | Noised | Tokens | Words
 
-_ENTRIES: dict[str, type[Label] | type[Vector] | type[Field] | type[Tokens] | type[Words]] = {
+_ENTRIES: dict[str, type[Label] | type[Vector] | type[Field] | type[Noised] | type[Tokens] | type[Words]] = {
     "label": Label,
     "vector": Vector,
     "field": Field,
+    "noised": Noised,
     "tokens": Tokens,
     "words": Words,
 }
@@ -113,11 +125,14 @@ class Given(NamedTuple):
         False where the row has no value and the null is meant. None: present in every row.
     mask : bool Tensor (B, L), optional
         For tokens and words: True where one is real. None: every one is.
+    level : Tensor (B,), optional
+        For noised fields: the share s of noise in sqrt(1 - s^2) field + s eps. None: 0 in every row.
     """
 
     value: Tensor
     present: Tensor | None = None
     mask: Tensor | None = None
+    level: Tensor | None = None
 
 
 Cond: TypeAlias = Mapping[str, Tensor | Given] | None
@@ -179,8 +194,8 @@ def entry_from_dict(plain: Mapping[str, Any]) -> Entry:
 
 def _check_entry(name: str, entry: Entry) -> None:
     """Refuse sizes that are not positive integers."""
-    if not isinstance(entry, Label | Vector | Field | Tokens | Words):
-        raise ConfigError(f"condition {name!r}: expected Label, Vector, Field, Tokens or Words, got {entry!r}.")
+    if not isinstance(entry, Label | Vector | Field | Noised | Tokens | Words):
+        raise ConfigError(f"condition {name!r}: expected Label, Vector, Field, Noised, Tokens or Words, got {entry!r}.")
     for key, value in dataclasses.asdict(entry).items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ConfigError(f"condition {name!r}: {key} must be a positive integer, got {value!r}.")
@@ -223,11 +238,13 @@ class Conditioning(nn.Module):
                 case Vector():
                     ways[f"to_{name}"] = _VectorWay(name, entry, size)
                 case Field():
-                    ways[f"to_{name}"] = _FieldWay(name, entry)
+                    ways[f"to_{name}"] = _FieldWay(name, entry.channels)
+                case Noised():
+                    ways[f"to_{name}"] = _NoisedWay(name, entry, size)
                 case Tokens() | Words():
                     ways[f"to_{name}"] = _SequenceWay(name, entry, size, token_size)
         self.ways = nn.ModuleDict(ways)
-        self.field_channels = sum(e.channels + 1 for e in self.entries.values() if isinstance(e, Field))
+        self.field_channels = sum(e.channels + 1 for e in self.entries.values() if isinstance(e, Field | Noised))
 
     def forward(self, x: Tensor, cond: Cond) -> Injection:
         """Turn `cond` into what the network injects.
@@ -259,12 +276,17 @@ class Conditioning(nn.Module):
                 value = Given(value)
             if value is not None:
                 _check_rows(name, value, x.shape[0])
+                _check_level(name, value, entry)
             result = self.ways[f"to_{name}"](x, value)
             match entry:
                 case Label() | Vector():
                     added.append(result)
                 case Field():
                     fields.append(result)
+                case Noised():
+                    field, level = result
+                    fields.append(field)
+                    added.append(level)
                 case Tokens() | Words():
                     pooled, sequence, mask = result
                     added.append(pooled)
@@ -341,10 +363,10 @@ class _VectorWay(nn.Module):
 class _FieldWay(nn.Module):
     """The field, zeroed where absent, and one channel of ones where it is present."""
 
-    def __init__(self, name: str, entry: Field) -> None:
+    def __init__(self, name: str, channels: int) -> None:
         super().__init__()
         self.name = name
-        self.channels = entry.channels
+        self.channels = channels
 
     def forward(self, x: Tensor, given: Given | None) -> Tensor:
         rows, grid = x.shape[0], x.shape[2:]
@@ -358,6 +380,26 @@ class _FieldWay(nn.Module):
             shape = (rows, *(1,) * (x.ndim - 1))
             presence = given.present.to(x.dtype).reshape(shape).expand(rows, 1, *grid)
         return torch.cat([value, presence], dim=1)
+
+
+class _NoisedWay(nn.Module):
+    """The field as `_FieldWay` has it, and its level as the label of the network is embedded."""
+
+    def __init__(self, name: str, entry: Noised, size: int) -> None:
+        super().__init__()
+        self.field = _FieldWay(name, entry.channels)
+        self.level = LabelEmbedding(64, size)
+        self.null = nn.Parameter(torch.zeros(size))
+
+    def forward(self, x: Tensor, given: Given | None) -> tuple[Tensor, Tensor]:
+        field = self.field(x, given)
+        if given is None:
+            return field, self.null.expand(x.shape[0], -1)
+        level = x.new_zeros(x.shape[0]) if given.level is None else _zero_where_absent(given.level, given.present)
+        embedding: Tensor = self.level(level)
+        if given.present is not None:
+            embedding = torch.where(given.present[:, None], embedding, self.null.to(embedding.dtype))
+        return field, embedding
 
 
 class _SequenceWay(nn.Module):
@@ -496,6 +538,22 @@ def _check_rows(name: str, given: Given, rows: int) -> None:
         raise ConditionError(
             f"condition {name!r}: expected `present` to be bool of shape ({rows},), got {present.dtype} of shape "
             f"{tuple(present.shape)}."
+        )
+
+
+def _check_level(name: str, given: Given, entry: Entry) -> None:
+    """Refuse levels of what holds no noise, and those that are not one number per row."""
+    level = given.level
+    if level is None:
+        return
+    if not isinstance(entry, Noised):
+        raise ConditionError(
+            f"condition {name!r}: expected no noise level, this {type(entry).__name__} has none. Declare it Noised."
+        )
+    if level.shape != given.value.shape[:1] or not level.is_floating_point():
+        raise ConditionError(
+            f"condition {name!r}: expected `level` to be floats of shape {tuple(given.value.shape[:1])}, got "
+            f"{level.dtype} of shape {tuple(level.shape)}. One noise level per row."
         )
 
 

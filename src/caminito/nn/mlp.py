@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from caminito._errors import ConfigError, ShapeError
-from caminito.nn.condition import Cond, Conditioning, Entry, Field, entry_to_dict
+from caminito.nn.condition import Cond, Conditioning, Entry, Field, Noised, entry_to_dict
 from caminito.nn.embed import Fourier, LabelEmbedding
 
 __all__ = ["ResidualMLP"]
@@ -73,8 +73,9 @@ class ResidualMLP(nn.Module):
         super().__init__()
         entries = dict(conditions or {})
         for name, entry in entries.items():
-            if isinstance(entry, Field):
-                raise ConfigError(f"condition {name!r}: Field needs a grid, and rows have none. Use Vector.")
+            if isinstance(entry, Field | Noised):
+                what = type(entry).__name__
+                raise ConfigError(f"condition {name!r}: {what} needs a grid, and rows have none. Use Vector.")
         size = max(1, width // 2) if embedding is None else embedding
         out_size = event_size if out_size is None else out_size
         numbers = {"event_size": event_size, "out_size": out_size, "width": width, "depth": depth, "embedding": size}

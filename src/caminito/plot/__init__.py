@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from caminito.plot.bars import scores, time_spent
 from caminito.plot.chain import diffusion_paths, kernels, marginals, terminal
+from caminito.plot.clouds import clouds
 from caminito.plot.curves import errors_by_evaluations, loss_by_level, loss_curves, noise_tables, schedule
 from caminito.plot.field import vector_field
 from caminito.plot.images import corruption, film_strip, image_grid, nearest, tile
@@ -18,6 +19,7 @@ from caminito.plot.style import theme
 from caminito.plot.tree import jump_tree
 
 __all__ = [
+    "clouds",
     "corruption",
     "departures",
     "diffusion_paths",

@@ -53,7 +53,7 @@ def scatter(
     DataError
         If a set is empty or not finite.
     """
-    sets = [_points(each, name) for each, name in zip((real, generated), names) if each is not None]
+    sets = [points_of(each, name) for each, name in zip((real, generated), names) if each is not None]
     inner = np.concatenate([sets[0], *(np.quantile(more, [0.005, 0.995], axis=0) for more in sets[1:])])
     low, high = inner.min(axis=0), inner.max(axis=0)
     room = 0.04 * max(float(np.max(high - low)), 1e-12)
@@ -304,19 +304,20 @@ def _paths_caption(plane: bool, grouped: bool) -> str:
     return f"Each line is one sample on its way {from_to}{colour}. {look}, it is settled where a sample ends."
 
 
-def _points(values: ArrayLike, name: str) -> Values:
-    shape = shape_of(name, values)
-    if len(shape) != 2 or shape[1] != 2:
-        raise ShapeError(f"{name}: expected points of shape (n, 2), got {shape}. Choose two columns.")
-    return checked(**{name: (values, "n 2")})[0]
-
-
 def _curve(where: ArrayLike, height: ArrayLike) -> tuple[Values, Values]:
     shapes = shape_of("density", where), shape_of("density", height)
     if shapes[0] != shapes[1] or len(shapes[0]) != 1:
         raise ShapeError(f"density: expected (x, p) of one length, got shapes {shapes[0]} and {shapes[1]}.")
     at, values = checked(**{"x of density": (where, "points"), "density": (height, "points")})
     return at, densities("density", values)
+
+
+def points_of(values: ArrayLike, name: str) -> Values:
+    """Points of the plane, in float64."""
+    shape = shape_of(name, values)
+    if len(shape) != 2 or shape[1] != 2:
+        raise ShapeError(f"{name}: expected points of shape (n, 2), got {shape}. Choose two columns.")
+    return checked(**{name: (values, "n 2")})[0]
 
 
 def shape_of(name: str, values: ArrayLike) -> tuple[int, ...]:

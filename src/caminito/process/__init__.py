@@ -6,7 +6,7 @@ from caminito.process.base import ContinuousProcess, Process
 from caminito.process.chain import BetaTable, Chain, beta_table
 from caminito.process.continuous import EDM, VE, VP, Cosine, FromLogSNR, RectifiedFlow, SubVP
 from caminito.process.kernel import Bridge, Kernel, Normal, times
-from caminito.process.plain import process_from_dict, process_to_dict
+from caminito.process.plain import process_from_dict, process_to_dict, same_process
 
 __all__ = [
     "EDM",
@@ -29,5 +29,6 @@ __all__ = [
     "grid",
     "process_from_dict",
     "process_to_dict",
+    "same_process",
     "times",
 ]

@@ -16,7 +16,7 @@ from caminito.process.base import Process
 from caminito.process.chain import Chain
 from caminito.process.continuous import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 
-__all__ = ["process_from_dict", "process_to_dict"]
+__all__ = ["process_from_dict", "process_to_dict", "same_process"]
 
 _KINDS: dict[str, Callable[..., Process]] = {
     "vp": VP,
@@ -51,6 +51,16 @@ def process_from_dict(options: Mapping[str, Any] | str) -> Process:
             hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(known) or 'none'}."
             raise ConfigError(f"process of kind {kind!r}: unknown option {name!r}.{hint}")
     return _KINDS[kind](**given)
+
+
+def same_process(one: Process, other: Process) -> bool:
+    """Whether two processes are one, or have the same plain form; those made of a function are only themselves."""
+    if one is other:
+        return True
+    try:
+        return process_to_dict(one) == process_to_dict(other)
+    except ConfigError:
+        return False
 
 
 def process_to_dict(process: Process) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Training: the objective, the loop, averaged weights, checkpoints, and what is measured on held-out data."""
 
+from caminito.training.augment import augmented, augmented_at
 from caminito.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from caminito.training.classifier import ClassLogits, fit_classifier_steps, validate_classifier
 from caminito.training.config import TrainingConfig
@@ -24,6 +25,8 @@ __all__ = [
     "TrainingState",
     "Uncertainty",
     "Validation",
+    "augmented",
+    "augmented_at",
     "averaged",
     "batch_targets",
     "denoising_loss",

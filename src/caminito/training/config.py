@@ -59,6 +59,12 @@ class TrainingConfig(BaseModel):
         "given the noisy one, which has the same optimum and less variance (no conditions)",
     )
     condition_dropout: float = Field(default=0.1, ge=0, le=1, description="share of rows trained without conditions")
+    augmentation: float = Field(
+        default=0.6,
+        ge=0,
+        le=1,
+        description="largest share of noise put on low-resolution conditions (lowres); 0: none",
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="of the network's arithmetic; auto: bfloat16 where the processor has units for it"
     )

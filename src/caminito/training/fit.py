@@ -24,6 +24,7 @@ from caminito._random import Stream, normal, permutation, uniform
 from caminito.denoiser import Condition, NetworkDenoiser, VarianceRange, rows_of
 from caminito.nn import Given, GridClassifier, ResidualMLP, UNet
 from caminito.process import Process
+from caminito.training.augment import augmented, augmented_at
 from caminito.training.checkpoint import TrainingState
 from caminito.training.config import TrainingConfig
 from caminito.training.ema import PowerAverage
@@ -142,7 +143,8 @@ def fit_steps(
     config : TrainingConfig
         With `steps`, `minutes` or both: the first that is spent ends the run.
     cond : mapping of conditions with N rows
-    held_out, held_out_cond : as data and cond, for validation
+        Fields that are given with a level (`caminito.nn.Given`) get noise, to another level in each row and step.
+    held_out, held_out_cond : as data and cond, for validation; noise on fields is then always the same
     seed : int
     resume : TrainingState
         To go on from; its network must be that of `denoiser`.
@@ -183,6 +185,7 @@ def fit_steps(
         variance=denoiser.variance,
     )
     draws = _draws(network)
+    held_out_cond = augmented_at(held_out_cond, config.augmentation / 2, seed)
     before, clock, first = state.elapsed, time.monotonic(), state.step
     order = _Order(seed, len(data))
     while (fraction := _spent(config, state)) < 1:
@@ -191,7 +194,7 @@ def fit_steps(
         law = None if resampler is None else resampler.probabilities()
         t = draw_times(process, config, seed, step, config.batch_size, law=law)
         eps = normal(seed, Stream.NOISE, step, (len(index), *data.shape[1:]), dtype=data.dtype, device=data.device)
-        rows = _conditions(cond, index, config.condition_dropout, seed, step)
+        rows = _conditions(cond, index, config, seed, step)
         rate = _learning_rate(config, step, fraction)
 
         clean = data[index]
@@ -300,17 +303,30 @@ class _Order:
         return torch.cat(parts)
 
 
-def _conditions(cond: Condition, index: Tensor, dropout: float, seed: int, step: int) -> Condition:
-    """Rows of the conditions, with whole rows dropped at random so that the network also learns to do without."""
+def _conditions(cond: Condition, index: Tensor, config: TrainingConfig, seed: int, step: int) -> Condition:
+    """Rows of the conditions, dropped at random so that the network also learns to do without.
+
+    All of a row are dropped together; where there are several, each is dropped as often by itself too, so that guidance
+    by one of them asks nothing that was never seen. Fields with a level get noise, and are dropped by themselves alone.
+    """
     if cond is None:
         return None
 
-    kept = uniform(seed, Stream.DROPOUT, step, len(index)).to(index.device) >= dropout
-    given = rows_of(cond, index) or {}
-    return {
-        name: value._replace(present=kept) if isinstance(value, Given) else Given(value, present=kept)
-        for name, value in given.items()
+    def kept(stream: Stream, part: int = 0) -> Tensor:
+        u = uniform(seed, stream, step, len(index), start=part * len(index))
+        return u.to(index.device) >= config.condition_dropout
+
+    together, seen = kept(Stream.DROPOUT), kept(Stream.AUGMENT_DROPOUT)
+    rows = {
+        name: value if isinstance(value, Given) else Given(value)
+        for name, value in (augmented(rows_of(cond, index), config.augmentation, seed, step) or {}).items()
     }
+    several = sum(given.level is None for given in rows.values()) > 1
+    out: dict[str, Given] = {}
+    for part, (name, given) in enumerate(rows.items(), start=1):
+        told = seen if given.level is not None else together & kept(Stream.DROPOUT, part) if several else together
+        out[name] = given._replace(present=told if given.present is None else told & given.present)
+    return out
 
 
 def _check_loss(config: TrainingConfig, denoiser: NetworkDenoiser) -> None:

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
-from caminito.density import Normal, Target
+from caminito.density import Normal, Target, sample
 from caminito.density.digs import diffusive_gibbs, digs
 from caminito.density.langevin import NoisyPoint, Walkers, annealed_langevin, chains, mala
+from caminito.density.modes import search
 from caminito.density.rdmc import posterior_score, rdmc
 from caminito.density.slips import slips
 from caminito.errors import ConfigError
@@ -169,3 +170,11 @@ def test_rdmc_does_not_run_away_among_many_modes():
     reference = Normal(torch.zeros(2), 25.0)
     draws = rdmc(Target(known.log_prob, 2), reference, 25, chance(), levels=20, opening=4)
     assert float(draws.x.abs().max()) < 60
+
+
+def test_a_small_search_that_is_lost_among_many_modes_does_not_refuse_the_density():
+    known = mog40(2)
+    with pytest.raises(ConfigError, match="improper"):  # sixteen starts do not settle, with this seed
+        search(Target(known.log_prob, 2), chance(0), n_starts=16)
+    found = sample(known.log_prob, 2, 100, method="smc", runs=1, random_state=0)
+    assert found.samples.shape == (100, 2)

@@ -72,5 +72,5 @@ def test_weights_that_are_not_one_for_each_expert_are_refused(experts, weights):
 
 
 def test_experts_of_another_process_are_refused():
-    with pytest.raises(ConfigError, match="experts: expected denoisers of"):
+    with pytest.raises(ConfigError, match="experts: expected denoisers of the process"):
         compose(GaussianDenoiser(torch.zeros(1), 1.0, VPS), [GaussianDenoiser(torch.zeros(1), 1.0, EDM(80.0))])

@@ -205,6 +205,13 @@ def test_autoguidance_leads_away_from_the_worse_denoiser():
     assert spread[0] == pytest.approx(1, abs=0.03) and spread[1] < 0.9
 
 
+def test_a_worse_denoiser_may_have_a_process_of_its_own_that_is_the_same():
+    good = GaussianDenoiser(torch.zeros(2, dtype=torch.float64), 1.0, VP())
+    wide = GaussianDenoiser(torch.zeros(2, dtype=torch.float64), 4.0, VP())
+    x = randn(5, 2)
+    assert torch.allclose(autoguide(good, wide, 2.0).mean(x, 0.5), 2 * good.mean(x, 0.5) - wide.mean(x, 0.5))
+
+
 def test_autoguidance_gives_both_denoisers_the_condition():
     denoiser, worse, y = classes(), classes(count=3), {"y": torch.arange(6) % 3}
     x = randn(6, 2)
@@ -286,5 +293,5 @@ def test_rules_refuse_what_is_out_of_range(make):
 
 
 def test_a_worse_denoiser_of_another_process_is_refused():
-    with pytest.raises(ConfigError, match="worse: expected a denoiser of"):
+    with pytest.raises(ConfigError, match="worse: expected a denoiser of the same process"):
         autoguide(GaussianDenoiser(torch.zeros(1), 1.0, VPS), GaussianDenoiser(torch.zeros(1), 1.0, EDM(80.0)), 2.0)

@@ -15,6 +15,7 @@ from caminito.nn import (
     Field,
     Given,
     Label,
+    Noised,
     ResidualMLP,
     Tokens,
     UNet,
@@ -25,7 +26,14 @@ from caminito.nn import (
 )
 from caminito.nn.condition import Conditioning
 
-ENTRIES = {"digit": Label(3), "where": Vector(2), "map": Field(2), "text": Tokens(4, 6), "words": Words(20, 5, 3)}
+ENTRIES = {
+    "digit": Label(3),
+    "where": Vector(2),
+    "map": Field(2),
+    "text": Tokens(4, 6),
+    "words": Words(20, 5, 3),
+    "low": Noised(2),
+}
 IDS = torch.tensor(
     [
         [[1, 2, 3], [4, 0, 0], [5, 6, 0]],
@@ -50,6 +58,7 @@ def values(draw: Callable[..., Tensor]) -> dict[str, Tensor]:
         "map": draw(4, 2, 5, 6),
         "text": draw(4, 3, 4),
         "words": IDS,
+        "low": draw(4, 2, 5, 6),
     }
 
 
@@ -81,7 +90,7 @@ def test_absent_rows_equal_a_missing_name_and_the_others_do_not(
     assert (full - without).abs().amax(dim=(1, 2, 3)).min() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["where", "map", "text"])
+@pytest.mark.parametrize("name", ["where", "map", "text", "low"])
 def test_nan_in_an_absent_row_reaches_neither_output_nor_gradient(
     name: str, network: nn.Module, values: dict[str, Tensor], event: tuple[Tensor, Tensor]
 ) -> None:
@@ -91,6 +100,21 @@ def test_nan_in_an_absent_row_reaches_neither_output_nor_gradient(
     out.square().sum().backward()
     assert torch.isfinite(out).all()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+
+
+def test_a_noised_field_is_told_by_its_level_too(
+    network: nn.Module, values: dict[str, Tensor], event: tuple[Tensor, Tensor]
+) -> None:
+    low, level = values["low"], torch.tensor([0.0, 0.1, 0.3, 0.6])
+    plain = network(*event, {"low": low})
+    assert torch.equal(network(*event, {"low": Given(low, level=torch.zeros(4))}), plain)
+    told = network(*event, {"low": Given(low, level=level)})
+    torch.testing.assert_close(told[0], plain[0], atol=1e-5, rtol=1e-5)
+    assert (told - plain)[1:].abs().amax(dim=(1, 2, 3)).min() > 1e-3
+    wild = torch.where(ABSENT, level, torch.nan)
+    mixed = network(*event, {"low": Given(low, present=ABSENT, level=wild)})
+    torch.testing.assert_close(mixed[ABSENT], told[ABSENT], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(mixed[~ABSENT], network(*event)[~ABSENT], atol=1e-5, rtol=1e-5)
 
 
 def test_masked_tokens_do_not_influence(
@@ -194,6 +218,10 @@ def test_every_condition_gets_a_gradient(
         ({"where": torch.zeros(4, 3)}, r"expected shape \(4, 2\), got \(4, 3\)"),
         ({"where": Given(torch.zeros(4, 2), present=torch.ones(4))}, "`present` to be bool"),
         ({"map": torch.zeros(4, 2, 6, 5)}, r"expected shape \(4, 2, 5, 6\)"),
+        ({"low": torch.zeros(4, 3, 5, 6)}, r"expected shape \(4, 2, 5, 6\)"),
+        ({"low": Given(torch.zeros(4, 2, 5, 6), level=torch.zeros(3))}, r"`level` to be floats of shape \(4,\)"),
+        ({"low": Given(torch.zeros(4, 2, 5, 6), level=torch.zeros(4).long())}, "`level` to be floats"),
+        ({"map": Given(torch.zeros(4, 2, 5, 6), level=torch.zeros(4))}, "this Field has none. Declare it Noised"),
         ({"text": torch.zeros(4, 7, 4)}, "at most 6 tokens, got 7"),
         ({"text": torch.zeros(4, 4)}, r"expected shape \(4, 6, 4\)"),
         ({"text": Given(torch.zeros(4, 3, 4), mask=torch.ones(4, 3))}, "bool mask"),
@@ -253,6 +281,12 @@ def test_plain_entry_that_is_none_is_refused(plain: dict, message: str) -> None:
 def test_conditions_that_cannot_be_built_are_refused(conditions: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         UNet(2, 1, width=16, multipliers=(1,), blocks=1, conditions=conditions)
+
+
+@pytest.mark.parametrize("entry", [Field(1), Noised(1)])
+def test_rows_of_numbers_take_no_field(entry: object) -> None:
+    with pytest.raises(ConfigError, match=f"{type(entry).__name__} needs a grid"):
+        ResidualMLP(2, width=16, depth=1, conditions={"low": entry})
 
 
 @pytest.mark.parametrize("kind", ["mlp", "unet"])
