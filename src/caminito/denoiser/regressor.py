@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from caminito._errors import ConfigError, DataError, ShapeError
-from caminito.denoiser.base import Condition, Denoiser
+from caminito._errors import ConditionError, ConfigError, DataError, ShapeError
+from caminito.denoiser.base import Condition, Denoiser, rows_of
 from caminito.denoiser.precondition import Precondition
 from caminito.process import Process, times
 from caminito.process.base import Time, as_time
@@ -49,6 +49,9 @@ class RegressorDenoiser(Denoiser):
     at : float64 tensor, shape (L,), times > 0, optional
         Noise level of each regressor. At another time the one of the nearest level answers, with the coefficients of
         the time that is asked for.
+    alone : sequence of fitted regressors, optional
+        As many, which know no conditions: they answer for rows without any. A tree that is only shown missing values
+        mixes them with those of one side of its splits.
 
     Raises
     ------
@@ -64,33 +67,73 @@ class RegressorDenoiser(Denoiser):
         event_shape: tuple[int, ...],
         *,
         at: Tensor | None = None,
+        alone: Sequence[Regressor] | None = None,
     ) -> None:
         expected = 1 if at is None else len(at)
-        if len(regressors) != expected:
-            what = "one that sees the noise level" if at is None else f"one for each of {expected} times"
-            raise ConfigError(f"regressors: expected {what}, got {len(regressors)}.")
+        for each in (regressors, alone):
+            if each is not None and len(each) != expected:
+                what = "one that sees the noise level" if at is None else f"one for each of {expected} times"
+                raise ConfigError(f"regressors: expected {what}, got {len(each)}.")
         precondition.check(process)
         self.regressors, self.precondition, self.process = list(regressors), precondition, process
         self.event_shape = tuple(event_shape)
-        self.at = at
+        self.at, self.alone = at, None if alone is None else list(alone)
         self._labels = None if at is None else precondition.coefficients(process, at).label
 
+    @property
+    def mixes_conditions(self) -> bool:
+        """Whether there are regressors for rows without conditions."""
+        return self.alone is not None
+
     def mean(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
-        """E[x0 | x_t] as the regressors have learnt it, in the dtype of x_t."""
+        """E[x0 | x_t] as the regressors have learnt it, in the dtype of x_t.
+
+        Raises
+        ------
+        ConditionError
+            If a row has some of the conditions and not all.
+        """
+        if self.alone is None:
+            return self._mean(self.regressors, x_t, t, cond)
+        told, values = _told(cond, x_t)
+        if bool(told.all()) or not bool(told.any()):
+            return self._mean(self.regressors if bool(told.all()) and cond else self.alone, x_t, t, values)
+        out, times_ = torch.empty_like(x_t), as_time(t).expand(len(x_t))
+        for rows, regressors in ((told, self.regressors), (~told, self.alone)):
+            given = rows_of(values, rows) if regressors is self.regressors else None
+            out[rows] = self._mean(regressors, x_t[rows], times_[rows], given)
+        return out
+
+    def _mean(self, regressors: Sequence[Regressor], x_t: Tensor, t: Time, cond: Condition) -> Tensor:
         skip, out, inp, label = self.precondition.coefficients(self.process, as_time(t))
         label = label.expand(len(x_t))
         scaled = times(inp, x_t)
         if self._labels is None:
-            parts = [(np.ones(len(x_t), dtype=bool), self.regressors[0])]
+            parts = [(np.ones(len(x_t), dtype=bool), regressors[0])]
             columns = regressor_columns(scaled, cond, label)
         else:
             nearest = (label[:, None] - self._labels).abs().argmin(1)
-            parts = [(np.asarray(nearest == k), self.regressors[k]) for k in nearest.unique().tolist()]
+            parts = [(np.asarray(nearest == k), regressors[k]) for k in nearest.unique().tolist()]
             columns = regressor_columns(scaled, cond)
         f = np.empty((len(x_t), math.prod(x_t.shape[1:])))
         for rows, regressor in parts:
             f[rows] = _predicted(regressor, columns[rows], f.shape[1])
         return times(skip, x_t) + times(out, torch.from_numpy(f).to(x_t).view_as(x_t))
+
+
+def _told(cond: Condition, x_t: Tensor) -> tuple[Tensor, Condition]:
+    """Which rows have conditions, and their values, if any has."""
+    here = [torch.ones(len(x_t), dtype=torch.bool, device=x_t.device)]
+    values: dict[str, Any] = {}
+    for name, entry in (cond or {}).items():
+        values[name], present, *_ = entry if isinstance(entry, tuple) else (entry, None)
+        here.append(here[0] if present is None else present)
+    told = torch.stack(here[1:] or [~here[0]])
+    if not bool((told.all(0) == told.any(0)).all()):
+        raise ConditionError(
+            "cond: expected all conditions of a row or none, got some. These regressors know no other."
+        )
+    return told[0], values if values and bool(told.any()) else None
 
 
 def _predicted(regressor: Regressor, columns: NDArray[np.float64], size: int) -> NDArray[np.float64]:

@@ -37,6 +37,7 @@ def fit_regressors(
     copies: int = 1,
     paths: Tensor | None = None,
     cond: Condition = None,
+    unconditional: bool = False,
     n_jobs: int | None = None,
     seed: int = 0,
 ) -> RegressorDenoiser:
@@ -63,6 +64,8 @@ def fit_regressors(
         fitted to, in place of fresh noise at each level.
     cond : mapping of numbers with n rows, optional
         Further columns.
+    unconditional : bool
+        Fit as many regressors again that do not see them, so that the denoiser can do without and be guided.
     n_jobs : int, optional
         Fits at once, in threads; what is fitted does not depend on it.
     seed : int
@@ -99,7 +102,7 @@ def fit_regressors(
     precondition.check(process)
     coefficients = precondition.coefficients(process, at)  # refuses what cannot be predicted
 
-    def examples(number: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def examples(number: int, cond: Condition) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """What is seen and what is to be said of it at one level."""
         t, (skip, out, inp, label) = at[number], (c[number] for c in coefficients)
         if paths is None:
@@ -120,13 +123,21 @@ def fit_regressors(
         model = _fresh(regressor, target.shape[1], int(uniform(seed, Stream.WEIGHTS, number, 1) * 2**31))
         return model.fit(seen, target[:, 0] if target.shape[1] == 1 else target)
 
-    if together:
-        seen, target = (np.concatenate(parts) for parts in zip(*map(examples, range(len(at)))))
-        models = [fitted(0, seen, target)]
-    else:
-        jobs = (delayed(lambda k: fitted(k, *examples(k)))(number) for number in range(len(at)))
-        models = Parallel(n_jobs=n_jobs, prefer="threads")(jobs)
-    denoiser = RegressorDenoiser(models, precondition, process, tuple(x0.shape[1:]), at=None if together else at)
+    def all_levels(cond: Condition) -> list[Any]:
+        if together:
+            seen, target = (np.concatenate(parts) for parts in zip(*(examples(k, cond) for k in range(len(at)))))
+            return [fitted(0, seen, target)]
+        jobs = (delayed(lambda k: fitted(k, *examples(k, cond)))(number) for number in range(len(at)))
+        return list(Parallel(n_jobs=n_jobs, prefer="threads")(jobs))
+
+    denoiser = RegressorDenoiser(
+        all_levels(cond),
+        precondition,
+        process,
+        tuple(x0.shape[1:]),
+        at=None if together else at,
+        alone=all_levels(None) if unconditional and cond else None,
+    )
     denoiser.data_moments = x0.double().mean(0), x0.double().var(0, unbiased=False)
     return denoiser
 

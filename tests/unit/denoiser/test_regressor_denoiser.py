@@ -8,7 +8,9 @@ from sklearn.linear_model import LinearRegression
 from sklearn.tree import DecisionTreeRegressor
 
 from caminito.denoiser import MixtureDenoiser, Precondition, RegressorDenoiser
-from caminito.errors import ConfigError, DataError, GridError, ShapeError
+from caminito.errors import ConditionError, ConfigError, DataError, GridError, ShapeError
+from caminito.guidance import cfg
+from caminito.nn import Given
 from caminito.process import VP, Chain
 from caminito.process.grid import karras, uniform
 from caminito.sampling import DDIM, Ancestral, sample
@@ -78,6 +80,37 @@ def test_rows_at_several_times_are_answered_by_their_own_regressors():
     x, t = torch.linspace(-0.5, 0.5, 6)[:, None], torch.tensor([1.0, 60.0, 10.0, 10.0, 33.0, 1.0])
     alone = torch.cat([trees(row[None], time) for row, time in zip(x, t)])
     assert torch.equal(trees(x, t), alone)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_trees_with_and_without_their_condition_can_be_guided_by_it(together):
+    label = torch.arange(len(PHOTOS)) % 3  # -1, 0, 1 in turn
+    how = {"copies": 2, "together": together}
+    trees = fit_regressors(CHAIN, PHOTOS, GRID, TREE, cond={"photo": label}, unconditional=True, **how)
+    plain = fit_regressors(CHAIN, PHOTOS, GRID, TREE, **how)
+    told_alone = fit_regressors(CHAIN, PHOTOS, GRID, TREE, cond={"photo": label}, **how)
+    x, t = torch.randn(60, 1, generator=torch.Generator().manual_seed(0)), GRID[len(GRID) // 2]
+    told, half = {"photo": torch.full((60,), 2)}, torch.arange(60) % 2 == 0
+    assert torch.equal(trees.mean(x, t), plain.mean(x, t))
+    assert torch.equal(trees.mean(x, t, told), told_alone.mean(x, t, told))
+    mixed = trees.mean(x, t.expand(60), {"photo": Given(told["photo"], half)})
+    assert torch.equal(mixed[half], told_alone.mean(x, t, told)[half])
+    assert torch.equal(mixed[~half], plain.mean(x, t)[~half])
+    strong, weak = trees.mean(x, t, told), trees.mean(x, t)
+    assert float((strong - weak).abs().mean()) > 0.2
+    assert torch.allclose(cfg(trees, 2.0).mean(x, t, told), 2 * strong - weak, atol=1e-6)
+    drawn = sample(cfg(trees, 1.5), (30, 1), grid=GRID, solver=DDIM(), cond={"photo": torch.full((30,), 2)})
+    assert bool((drawn > 0.7).all())
+
+
+def test_some_of_the_conditions_of_a_row_are_refused():
+    cond = {"a": torch.arange(len(PHOTOS)) % 3, "b": torch.arange(len(PHOTOS)) % 2}
+    trees = fit_regressors(
+        CHAIN, PHOTOS[:30], GRID, TREE, cond={k: v[:30] for k, v in cond.items()}, unconditional=True
+    )
+    here = {"a": torch.zeros(2), "b": Given(torch.zeros(2), torch.tensor([True, False]))}
+    with pytest.raises(ConditionError, match="all conditions of a row or none"):
+        trees.mean(PHOTOS[:2], GRID[0], here)
 
 
 def test_conditions_are_columns():
