@@ -110,6 +110,8 @@ def measured(
     """
     from dataclasses import asdict
 
+    import numpy as np
+
     import caminito
     from caminito._files import write_atomic, write_json
     from caminito.estimators.card import card
@@ -125,7 +127,11 @@ def measured(
     wanted = min(_MOST, len(held)) if count is None else count
     clock = time.monotonic()
     with counted(f"Drawing {wanted} samples") as progress:
-        samples = model.sample(wanted, random_state=seed, n_steps=steps, solver=solver, progress=progress)
+        rows = run.rows(source)[1]
+        asked = run.asked_of(source, rows[np.arange(wanted) % len(rows)])
+        samples = model.sample(
+            wanted, condition=asked, random_state=seed, n_steps=steps, solver=solver, progress=progress
+        )
     drawn, clock = time.monotonic() - clock, time.monotonic()
     with out.status("Comparing"):
         scores = two_sample(samples, held, train, max_items=_MOST)

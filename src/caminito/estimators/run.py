@@ -154,6 +154,22 @@ class Run(RunFolder):
         items, (train, held) = self.reading.items(source), self.rows(source)
         return items[train], items[held]
 
+    def asked_of(self, source: Source, rows: np.ndarray) -> dict[str, Any] | None:
+        """The conditions of some items, as `sample` takes them; None where there are none but classes.
+
+        Classes alone need not be asked for: without them they are drawn as often as in training.
+        """
+        columns: dict[str, Any] = {
+            name: [values[row] for row in rows] for name, values in (self.reading.conditions(source) or {}).items()
+        }
+        if self.config.upscale is not None:
+            items = self.reading.items(source)[rows]
+            columns["low"] = self.reading.build(self.config)._shrunk(items, self.config.upscale)
+        labels = self.reading.labels(source)
+        if columns and labels is not None:
+            columns["y"] = labels[rows]
+        return columns or None
+
     # -- training -----------------------------------------------------------------------------------------------------
 
     def train(self, source: Source, *, resume: bool = False) -> Generator[Progress, None, None]:

@@ -6,6 +6,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from caminito.cli.app import app
+from caminito.data import open_source
+from caminito.estimators.run import Run
 
 CAPTIONS = ["a dark square", "a bright square", "a dark stripe", "a bright stripe"]
 TINY = ["--set", "network.kind=unet", "--set", "network.width=32", "--set", "network.multipliers=[1, 1]"]
@@ -94,6 +96,21 @@ def test_text_is_refused_where_none_was_trained_on(tmp_path):
     assert result.exit_code == 2 and "this one knows none" in " ".join(result.output.split())
     result = run("sample", tmp_path / "run", "-n", 2, "--class", 7, "--guidance", 2, "-o", tmp_path / "drawn.npz")
     assert result.exit_code == 0 and np.load(tmp_path / "drawn.npz")["labels"].tolist() == [7, 7]
+
+
+def test_evaluation_asks_for_what_held_out_items_are(trained, tmp_path):
+    found = Run.open(trained)
+    source = open_source(str(trained.parent / "data"))
+    rows = np.array([0, 5, 10])
+    assert found.asked_of(source, rows) == {"text": [source.captions[row] for row in rows]}
+    result = run("train", "digits", "--out", tmp_path / "run", "--steps", 2, "--set", "upscale=2", *TINY)
+    assert result.exit_code == 0, result.output
+    digits = open_source("digits")
+    asked = Run.open(tmp_path / "run").asked_of(digits, rows)
+    assert asked["low"].shape == (3, 4, 4)
+    assert asked["y"].tolist() == [int(digits.classes[digits.labels[row]]) for row in rows]
+    result = run("evaluate", tmp_path / "run", "-n", 20, "--steps", 2)
+    assert result.exit_code == 0, result.output
 
 
 def test_captions_may_be_left_out(trained, tmp_path):
