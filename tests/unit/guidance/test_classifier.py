@@ -44,7 +44,8 @@ def test_the_exact_classifier_at_scale_1_makes_the_denoiser_of_the_class(process
 
 def test_samples_led_by_the_exact_classifier_are_those_of_the_class():
     denoiser, n = classes(), 4000
-    led = sample(classifier_guide(denoiser, says(denoiser, 1)), (n, 3), steps=64, solver=DPMpp2M(), dtype=torch.float64)
+    how = {"steps": 64, "solver": DPMpp2M(), "dtype": torch.float64}
+    led = [sample(classifier_guide(denoiser, says(denoiser, 1)), (n, 3), seed=seed, **how) for seed in range(3)]
 
     def exact(seed):
         chance = torch.Generator().manual_seed(seed)
@@ -54,7 +55,7 @@ def test_samples_led_by_the_exact_classifier_are_those_of_the_class():
 
     real = exact(0)
     floor = sum(sliced_wasserstein(real, exact(k)) for k in range(1, 6)) / 5
-    assert sliced_wasserstein(real, led) <= 1.2 * floor
+    assert sum(sliced_wasserstein(real, each) for each in led) / 3 <= 1.2 * floor
     whole = sample(denoiser, (n, 3), steps=64, dtype=torch.float64)
     assert sliced_wasserstein(real, whole) > 5 * floor  # without the classifier: all classes
 
