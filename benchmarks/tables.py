@@ -134,7 +134,8 @@ class Peer:
 
     def __init__(self, table: Table, **options: Any) -> None:
         for name, what in (("catboost", "CatBoostRegressor"), ("lightgbm", "LGBMRegressor")):
-            if importlib.util.find_spec(name) is None:  # it imports them, and uses neither by default
+            # it imports them, and uses neither by default
+            if name not in sys.modules and importlib.util.find_spec(name) is None:
                 sys.modules[name] = SimpleNamespace(**{what: None})  # type: ignore[assignment]
         self.make = importlib.import_module("ForestDiffusion").ForestDiffusionModel
         self.table, self.options = table, options
@@ -320,8 +321,10 @@ def most(found: dict[str, dict[str, Any]], *names: str) -> float | None:
 def side(args: argparse.Namespace) -> dict[str, Any]:
     """Ours and ForestDiffusion on the same splits."""
     options = json.loads(args.peer)
-    out: dict[str, Any] = {"peer_options": options or "defaults", "tables": {}}
+    out: dict[str, Any] = {"peer_options": options or "defaults", "tables": kept(args)}
     for name in args.tables or SIDE:
+        if name in out["tables"]:
+            continue
         table, row = load(name), {}
         for method, how in ((args.method, None), ("ForestDiffusion", options)):
             memory = in_child(args, method, name, options=how)
@@ -332,6 +335,7 @@ def side(args: argparse.Namespace) -> dict[str, Any]:
         if "fit_mib" in ours["memory"] and "fit_mib" in theirs["memory"]:
             row["memory_ratio"] = theirs["memory"]["fit_mib"] / max(ours["memory"]["fit_mib"], 1.0)
         out["tables"][name] = row
+        keep(args, out["tables"])
     return out
 
 
