@@ -31,7 +31,9 @@ def says(denoiser, k):
     return lambda x_t, t, cond: denoiser.log_probs(x_t, t)[:, k]
 
 
-@pytest.mark.parametrize("process", [VPS, EDM(80.0), RectifiedFlow(), Chain.ddpm("cosine")], ids=str)
+@pytest.mark.parametrize(
+    "process", [VPS, EDM(80.0), RectifiedFlow(), Chain.ddpm("cosine")], ids=lambda p: type(p).__name__
+)
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7])
 def test_the_exact_classifier_at_scale_1_makes_the_denoiser_of_the_class(process, share):
     denoiser, t = classes(process), share * process.t_max

@@ -24,7 +24,7 @@ def product(shares_x, shares_y, process):
     return MixtureDenoiser(weights, means, torch.full((4,), 0.1), process)
 
 
-@pytest.mark.parametrize("process", [VPS, EDM(80.0), Chain.ddpm("cosine")], ids=str)
+@pytest.mark.parametrize("process", [VPS, EDM(80.0), Chain.ddpm("cosine")], ids=lambda p: type(p).__name__)
 def test_two_experts_of_independent_parts_are_the_denoiser_of_their_product(process):
     base = product((0.5, 0.5), (0.5, 0.5), process)
     right, low = product((0.1, 0.9), (0.5, 0.5), process), product((0.5, 0.5), (0.8, 0.2), process)

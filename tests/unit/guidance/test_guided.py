@@ -176,7 +176,9 @@ def test_a_sharper_class_is_what_more_guidance_gives():
     assert wrong[0] > 2 * wrong[1] > 4 * wrong[2] > 0
 
 
-@pytest.mark.parametrize("process", [VPS, EDM(80.0), RectifiedFlow(), Chain.ddpm("cosine", zero_snr=True)], ids=str)
+@pytest.mark.parametrize(
+    "process", [VPS, EDM(80.0), RectifiedFlow(), Chain.ddpm("cosine", zero_snr=True)], ids=lambda p: type(p).__name__
+)
 @pytest.mark.parametrize("scale", [0.3, 1.0])
 def test_cfg_plus_plus_is_ddim_with_the_scale_that_takes_its_place(process, scale):
     denoiser = classes(process)
@@ -295,3 +297,18 @@ def test_rules_refuse_what_is_out_of_range(make):
 def test_a_worse_denoiser_of_another_process_is_refused():
     with pytest.raises(ConfigError, match="worse: expected a denoiser of the same process"):
         autoguide(GaussianDenoiser(torch.zeros(1), 1.0, VPS), GaussianDenoiser(torch.zeros(1), 1.0, EDM(80.0)), 2.0)
+
+
+def test_a_mask_of_one_side_alone_is_joined_with_all_of_the_other():
+    network = UNet(2, 1, width=32, multipliers=(1, 1), attention=(1,), conditions={"text": Tokens(4, 6)})
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for part in network.parameters():
+            part.add_(0.05 * torch.randn_like(part))
+    denoiser = NetworkDenoiser(network, Precondition("edm"), EDM(80.0), (1, 8, 8))
+    x, tokens = randn(3, 1, 8, 8).float(), randn(3, 6, 4, seed=1).float()
+    masked = Given(tokens, mask=torch.arange(6) < torch.tensor([[2], [1], [4]]))
+    for told, null in (({"text": tokens}, {"text": masked}), ({"text": masked}, {"text": tokens})):
+        found = cfg(denoiser, 4.0, null=null).mean(x, 1.0, told)
+        expected = 4 * denoiser.mean(x, 1.0, told) - 3 * denoiser.mean(x, 1.0, null)
+        assert torch.allclose(found, expected, atol=1e-4)
