@@ -99,12 +99,15 @@ class Asked:
             )
         self.count = rows or (usual if count is None else count)
         if class_ is not None:
+            _refuse_twice("--class", "y", columns, file)
             columns["y"] = [class_] * self.count
         if text is not None:
-            columns[_text_name(model)] = [text] * self.count
+            name = _text_name(model)
+            _refuse_twice("--text", name, columns, file)
+            columns[name] = [text] * self.count
         codec = model.conditions_ if classifier is None else model.conditions_.joined(classifier.conditions_)
-        if "y" in codec.classes and not columns:
-            columns["y"] = codec.classes["y"][codec.draw(self.count, seed)["y"].numpy()]  # type: ignore[union-attr]
+        if not columns:
+            columns = dict(codec.draw_values(self.count, seed))
         self.condition = columns or None
         self.labels: np.ndarray | None = None
         if "y" in codec.classes and "y" in columns:
@@ -176,7 +179,7 @@ def guide_of(run: Path, model: DiffusionModel, guide: str | None, by: str | None
     if guide is None and by != "classifier":
         return None
     from caminito._files import read_json
-    from caminito.estimators import NoisyClassifier
+    from caminito.estimators import DiffusionModel, NoisyClassifier
     from caminito.estimators.run import load
 
     if guide is not None and guide.startswith("step:"):
@@ -191,7 +194,16 @@ def guide_of(run: Path, model: DiffusionModel, guide: str | None, by: str | None
     manifest = folder / "manifest.json"
     if manifest.is_file() and read_json(manifest).get("estimator") == NoisyClassifier.__name__:
         return NoisyClassifier.load(folder)
-    return load(folder)
+    worse = load(folder)
+    if not isinstance(worse, DiffusionModel):
+        raise ConfigError(f"--guide: expected a classifier or a run of images or arrays, {folder} is one of a table.")
+    return worse
+
+
+def _refuse_twice(flag: str, name: str, columns: dict[str, Any], file: Path | None) -> None:
+    """Refuse an option for what a file says of each sample."""
+    if name in columns:
+        raise ConfigError(f"{flag}: {file} has a column {name!r} already. Leave one of both out.")
 
 
 def _columns(file: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -148,9 +149,9 @@ def sample(
         model, count=count, usual=_USUAL, seed=seed, class_=class_, text=text, file=condition, classifier=classifier
     )
     count = asked_.count
-    named: list[str | None] = [f"n{count}", f"seed{seed}", class_ and f"class-{class_}", text and text[:40]]
+    named: list[str | None] = [f"n{count}", f"seed{seed}", class_ and f"class-{class_}", text and _words(text)]
     named += [
-        condition.stem if condition else None,
+        _words(str(condition), condition.stem) if condition else None,
         f"{steps}steps" if steps else None,
         solver,
         in_range,
@@ -215,6 +216,16 @@ def _default_place(run: Path, model: DiffusionModel, count: int, named: Sequence
     name = "_".join("".join(c if c.isalnum() or c in "-_" else "-" for c in part) for part in named if part)
     drawn = count <= _IN_A_PICTURE and _has_picture(model)
     return run / "samples" / f"{name}{'.png' if drawn else '.npz'}"
+
+
+def _words(whole: str, shown: str | None = None) -> str:
+    """The beginning of a text, or what is shown of it, and six digits that tell it from others of that beginning."""
+    short = whole if shown is None else shown
+    return (
+        short
+        if short == whole and len(whole) <= 40
+        else f"{short[:40]}-{blake2b(whole.encode(), digest_size=3).hexdigest()}"
+    )
 
 
 def _short(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +94,9 @@ def train_classifier(
     if len(some):
         _judged(classifier.accuracy_by_noise(items[some], labels[some]), labels[some])
     section("Next")
+    led = "--guidance-by classifier" if out_ is None else f"--guide {folder}"
+    word = shlex.quote(str(classifier.classes_.tolist()[-1]))
+    out.print(f"  caminito sample {run} --class {word} --guidance 2 {led}", soft_wrap=True, markup=False)
     out.print("  from caminito.estimators import NoisyClassifier", soft_wrap=True)
     asked = repr(classifier.classes_.tolist()[-1])
     out.print(f"  log_prob = NoisyClassifier.load({str(folder)!r}).log_prob({asked})", soft_wrap=True)

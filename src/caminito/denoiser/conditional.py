@@ -181,12 +181,17 @@ class ClassDenoiser(Denoiser):
 
     def log_marginal(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
         """log sum_k w_k p_t(x_t | k), or log p_t(x_t | k) where k is told."""
-        joint = self._joint(x_t, t)
-        classes, told = self._told(joint, cond)
-        own = (joint - self._log_shares.to(joint)).gather(1, classes[:, None])[:, 0]
-        return torch.where(told, own, torch.logsumexp(joint, 1))
+        logs = self._logs(x_t, t)
+        classes, told = self._told(logs, cond)
+        own = logs.gather(1, classes[:, None])[:, 0]
+        return torch.where(told, own, torch.logsumexp(logs + self._log_shares.to(logs), 1))
 
     def _joint(self, x_t: Tensor, t: Time) -> Tensor:
+        logs = self._logs(x_t, t)
+        return logs + self._log_shares.to(logs)
+
+    def _logs(self, x_t: Tensor, t: Time) -> Tensor:
+        """log p_t(x_t | k), shape (B, K)."""
         logs = []
         for each in self.denoisers:
             log = each.log_marginal(x_t, t)
@@ -195,8 +200,7 @@ class ClassDenoiser(Denoiser):
                     f"denoisers: {type(each).__name__} knows no density, which the weights of the classes are made of."
                 )
             logs.append(log)
-        joint = torch.stack(logs, 1)
-        return joint + self._log_shares.to(joint)
+        return torch.stack(logs, 1)
 
     def _weights(self, x_t: Tensor, t: Time, cond: Condition) -> Tensor:
         joint = self._joint(x_t, t)

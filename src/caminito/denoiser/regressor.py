@@ -52,6 +52,9 @@ class RegressorDenoiser(Denoiser):
     alone : sequence of fitted regressors, optional
         As many, which know no conditions: they answer for rows without any. A tree that is only shown missing values
         mixes them with those of one side of its splits.
+    names : sequence of str, optional
+        Of the conditions that the regressors were fitted with: a call has to give just these, or none where there are
+        regressors `alone`. Not checked unless given.
 
     Raises
     ------
@@ -68,6 +71,7 @@ class RegressorDenoiser(Denoiser):
         *,
         at: Tensor | None = None,
         alone: Sequence[Regressor] | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         expected = 1 if at is None else len(at)
         for each in (regressors, alone):
@@ -78,6 +82,7 @@ class RegressorDenoiser(Denoiser):
         self.regressors, self.precondition, self.process = list(regressors), precondition, process
         self.event_shape = tuple(event_shape)
         self.at, self.alone = at, None if alone is None else list(alone)
+        self.names = None if names is None else sorted(names)
         self._labels = None if at is None else precondition.coefficients(process, at).label
 
     @property
@@ -91,8 +96,9 @@ class RegressorDenoiser(Denoiser):
         Raises
         ------
         ConditionError
-            If a row has some of the conditions and not all.
+            If a row has some of the conditions and not all, or one that is unknown.
         """
+        self._check_names(cond)
         if self.alone is None:
             return self._mean(self.regressors, x_t, t, cond)
         told, values = _told(cond, x_t)
@@ -103,6 +109,15 @@ class RegressorDenoiser(Denoiser):
             given = rows_of(values, rows) if regressors is self.regressors else None
             out[rows] = self._mean(regressors, x_t[rows], times_[rows], given)
         return out
+
+    def _check_names(self, cond: Condition) -> None:
+        got = sorted(cond or {})
+        if self.names is None or got == self.names or (not got and self.alone is not None):
+            return
+        raise ConditionError(
+            f"cond: expected {', '.join(self.names) or 'no conditions'}{' or nothing' if self.alone else ''}, which "
+            f"the regressors were fitted with, got {', '.join(got) or 'nothing'}."
+        )
 
     def _mean(self, regressors: Sequence[Regressor], x_t: Tensor, t: Time, cond: Condition) -> Tensor:
         skip, out, inp, label = self.precondition.coefficients(self.process, as_time(t))

@@ -24,7 +24,8 @@ from caminito._errors import ConditionError, ConfigError, RunError
 from caminito._files import read_json, write_json
 from caminito._random import Stream, seed_from, uniform
 from caminito.estimators.bounds import InRange
-from caminito.estimators.condition_columns import LabelColumn, LowresColumn
+from caminito.estimators.condition_columns import LowresColumn
+from caminito.estimators.conditions import named
 from caminito.estimators.model import DiffusionModel
 from caminito.estimators.schema import GuidanceConfig, parse_guidance
 from caminito.estimators.store import load_model, save_model
@@ -376,7 +377,7 @@ def _asked(
 ) -> dict[str, Any]:
     """Values of the conditions by name; unless asked for, classes as the first stage that knows them draws them."""
     if condition is not None:
-        columns = dict(condition) if isinstance(condition, Mapping) else {"y": condition}
+        columns = named(condition)
         known = {name for stage in stages for name in _told(stage)}
         if unknown := sorted(set(columns) - known):
             raise ConditionError(
@@ -385,10 +386,7 @@ def _asked(
         return columns
     out: dict[str, Any] = {}
     for stage in stages:
-        codes = stage.conditions_.draw(n, seed, first)
-        for name, column in stage.conditions_.columns.items():
-            if isinstance(column, LabelColumn) and name not in out:
-                out[name] = column.classes[np.asarray(codes[name])]
+        out = stage.conditions_.draw_values(n, seed, first) | out
     return out
 
 

@@ -62,9 +62,11 @@ class ClassCodes:
             )
         if len(found) < 2:
             raise DataError(f"y: expected at least two classes to tell apart, got one: {found.tolist()[0]!r}.")
-        made = cls(conditions, None)
-        made.of_model = None if known is None else [made._code(value) for value in known.tolist()]
-        return made
+        return cls(conditions, None).beside(known)
+
+    def beside(self, known: NDArray[Any] | None) -> ClassCodes:
+        """The same classes, beside those that another model knows; None for one without."""
+        return ClassCodes(self.conditions, None if known is None else [self._code(value) for value in known.tolist()])
 
     @property
     def classes(self) -> NDArray[Any]:

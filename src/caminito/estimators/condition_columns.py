@@ -3,7 +3,7 @@
 ==========  ==========================================  =======================================================
 kind        values, one per item                        missing when sampling
 ==========  ==========================================  =======================================================
-`label`     whole numbers, words or booleans            None; not given: drawn as often as in training
+`label`     whole numbers, words or booleans            None; where nothing is asked, drawn as in training
 `vector`    numbers (n,) or (n, size), standardised     NaN in a row
 `text`      strings                                     the empty string
 `field`     arrays on the grid of the items             not given
@@ -103,7 +103,11 @@ class VectorColumn:
 
     def encode(self, values: ArrayLike) -> Given:
         """Rows of standardised numbers; a row with NaN is absent."""
-        array, size = np.asarray(values, dtype=np.float64), len(self.mean)
+        size = len(self.mean)
+        try:
+            array = np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ConditionError(f"condition {self.name!r}: expected numbers, got {values!r}. {error}") from error
         if array.size % size:
             raise ConditionError(f"condition {self.name!r}: expected {size} numbers per row, got {array.size}.")
         rows = (array.reshape(-1, size) - np.asarray(self.mean)) / np.asarray(self.std)
@@ -301,8 +305,10 @@ def nearest_classes(value: Any, classes: NDArray[Any]) -> list[str]:
 def _guess(name: str, values: NDArray[Any]) -> str:
     if values.ndim >= 3:
         return "field"
-    if values.dtype.kind in "OU" and values.ndim == 1 and all(isinstance(value, str) for value in values.tolist()):
-        different = set(values.tolist())
+    flat = values.tolist() if values.dtype.kind in "OU" and values.ndim == 1 else []
+    words = [value for value in flat if value is not None]
+    if words and all(isinstance(value, str) for value in words):
+        different = set(words)
         spaced = sum(" " in value.strip() for value in different)
         return (
             "text" if name in _TEXT_NAMES or (len(different) > _MANY_WORDS and 2 * spaced > len(different)) else "label"

@@ -23,7 +23,16 @@ from caminito.estimators.condition_columns import (
 )
 from caminito.nn import Entry, Given
 
-__all__ = ["ConditionCodec"]
+__all__ = ["ConditionCodec", "named"]
+
+
+def named(condition: Any) -> dict[str, Any]:
+    """What is asked for, by name: a mapping or the columns of a frame as they are, anything else as y."""
+    if isinstance(condition, Mapping):
+        return dict(condition)
+    if hasattr(condition, "columns") and hasattr(condition, "to_numpy"):
+        return {str(name): condition[name].to_numpy() for name in condition.columns}
+    return {"y": condition}
 
 
 class ConditionCodec:
@@ -126,6 +135,11 @@ class ConditionCodec:
             edges = torch.cumsum(torch.tensor(column.shares, dtype=torch.float64), 0)
             out[name] = torch.searchsorted(edges, u, right=True).clamp_max(len(column.shares) - 1)
         return out
+
+    def draw_values(self, n: int, seed: int, first: int = 0) -> dict[str, NDArray[Any]]:
+        """What `draw` draws, as the classes themselves."""
+        drawn = self.draw(n, seed, first)
+        return {name: classes[np.asarray(drawn[name])] for name, classes in self.classes.items()}
 
     def joined(self, other: ConditionCodec) -> ConditionCodec:
         """Both; names that both have are those of this one."""

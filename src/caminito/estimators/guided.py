@@ -148,6 +148,11 @@ def _by_classifier(model: DiffusionModel, config: GuidanceConfig, guide: Any) ->
             raise ConfigError(f"guidance.{name}: has no meaning where a classifier leads. Leave it out.")
     from caminito.estimators.noisy_classifier import NoisyClassifier
 
+    if not isinstance(guide, NoisyClassifier) and not callable(guide):
+        raise ConfigError(
+            "guide: expected a NoisyClassifier, a DiffusionModel, or a function (x_t, t, cond) -> log p, got a "
+            f"{type(guide).__name__}."
+        )
     codec, log_prob, knows = model.conditions_, guide, "y" in model.conditions_.entries
     if isinstance(guide, NoisyClassifier):
         if guide.event_shape_ != model.event_shape_:
@@ -155,12 +160,18 @@ def _by_classifier(model: DiffusionModel, config: GuidanceConfig, guide: Any) ->
                 f"guide: expected a classifier of events of shape {model.event_shape_}, got one of "
                 f"{guide.event_shape_}. Train it for this model."
             )
-        log_prob = guide.log_prob()
+        if guide.codec_.to_dict() != model.codec_.to_dict():
+            raise ConfigError(
+                "guide: expected a classifier of the same data, got one that encodes them otherwise. Train it for this "
+                "model."
+            )
+        log_prob = guide.log_prob(model=model)
         if not knows:
             codec = codec.joined(guide.conditions_)
 
     def of(denoiser: Denoiser, _: Tensor) -> Denoiser:
-        told = denoiser if knows and config.told else without(denoiser, "y")
+        usual = not isinstance(guide, NoisyClassifier)
+        told = denoiser if knows and (usual if config.told is None else config.told) else without(denoiser, "y")
         return classifier_guide(told, log_prob, config.scale, interval=config.interval)
 
     return Lead(codec, of)

@@ -41,7 +41,7 @@ from caminito.denoiser import (
 from caminito.estimators.averages import Scratch, reaveraged
 from caminito.estimators.bounds import InRange, projection
 from caminito.estimators.choices import Choice, data_scale, network_options, prior_gap
-from caminito.estimators.conditions import ConditionCodec
+from caminito.estimators.conditions import ConditionCodec, named
 from caminito.estimators.frames import Container
 from caminito.estimators.grids import CalibratedGrid, draws_for, missed
 from caminito.estimators.guided import Guide, Lead, leading
@@ -939,7 +939,7 @@ class DiffusionModel(DensityMixin, BaseEstimator):
         if condition is None:
             rows = codec.draw(n, seed, first)
         else:
-            rows = codec.encode(condition if isinstance(condition, Mapping) else {"y": condition}, n)
+            rows = codec.encode(named(condition), n)
         return (n, *self.event_shape_), self._on_device(augmented_at(rows, level, seed, first)), seed
 
     def _level(self, augmentation: float | None) -> float:

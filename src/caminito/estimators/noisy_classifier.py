@@ -311,7 +311,9 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
             found.append(NoiseAccuracy(_level(self.process_, t), right, float(functional.cross_entropy(logits, codes))))
         return found
 
-    def log_prob(self, target: Any = None) -> Callable[[Tensor, Time, Condition], Tensor]:
+    def log_prob(
+        self, target: Any = None, *, model: DiffusionModel | None = None
+    ) -> Callable[[Tensor, Time, Condition], Tensor]:
         """log p(y | x_t) as a function of x_t, for `caminito.guidance.classifier_guide`.
 
         Parameters
@@ -320,6 +322,8 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
             A class: that of all rows, whatever `cond` says. None: each row's class comes from ``cond["y"]``. A sequence
             has the class of each row, and is for calls with exactly so many; where rows come in parts, they bring
             their own classes in ``cond["y"]``, which must be among those of the sequence.
+        model : DiffusionModel, optional
+            Whose classes ``cond["y"]`` has codes of; the one that this was fitted with unless given.
 
         Returns
         -------
@@ -338,11 +342,12 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
         sees. The network works in float32, whatever it was trained in: errors of a gradient add up along a walk.
         """
         check_is_fitted(self, "logits_")
-        asked = None if target is None else self._codes.encode(target)
+        codes_of = self._codes if model is None else self._codes.beside(model.conditions_.classes.get("y"))
+        asked = None if target is None else codes_of.encode(target)
 
         def log_prob(x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
             logs = self.logits_(x_t, t).log_softmax(1)
-            codes = self._codes.of_rows(asked, cond, len(x_t)).to(logs.device)
+            codes = codes_of.of_rows(asked, cond, len(x_t)).to(logs.device)
             return logs.gather(1, codes[:, None])[:, 0].to(x_t.dtype)
 
         return log_prob

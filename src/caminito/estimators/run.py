@@ -385,6 +385,8 @@ def load(path: str | Path) -> DiffusionModel | TableDiffusion:
     >>> samples = caminito.load("runs/digits").sample(100)  # doctest: +SKIP
     """
     path = Path(path)
+    if (path / "cascade.json").is_file():
+        raise RunError(f"{path} holds a cascade: caminito.CascadeDiffusion.load({str(path)!r}) opens it.")
     if (path / "manifest.json").is_file():
         return _stored_model(path)
     if (path / "model" / "manifest.json").is_file():

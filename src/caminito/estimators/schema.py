@@ -95,7 +95,9 @@ class GuidanceConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    scale: float = Field(default=1.0, ge=-20, le=50, description="0: unconditional, 1: as learnt, more: beyond")
+    scale: float = Field(
+        default=1.0, strict=True, ge=-20, le=50, description="0: unconditional, 1: as learnt, more: beyond"
+    )
     by: Literal["auto", "cfg", "cfg++", "autoguidance", "classifier"] = Field(
         default="auto", description="what leads; auto: cfg, or what the guide that is given is for"
     )
@@ -114,7 +116,10 @@ class GuidanceConfig(BaseModel):
     away_from: dict[str, Any] | None = Field(
         default=None, description="conditions that samples are led away from, for cfg; none unless given"
     )
-    told: bool = Field(default=False, description="by a classifier: whether the model is told the class too")
+    told: bool | None = Field(
+        default=None,
+        description="where a guide leads: whether the model is told the class too; by default not beside a classifier",
+    )
 
 
 def parse_guidance(asked: float | Mapping[str, Any] | GuidanceConfig) -> GuidanceConfig:

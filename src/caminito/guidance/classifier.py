@@ -2,12 +2,14 @@
 
     D'(x_t) = D(x_t) + w sigma^2 / alpha grad log p(y | x_t)
 
-With the exact classifier and w = 1 this is E[x0 | x_t, y] exactly: by Bayes' rule the scores add.
+With the exact classifier and w = 1 this is E[x0 | x_t, y] exactly: by Bayes' rule the scores add. Where alpha = 0 the
+gradient is 0 and its factor infinite; both are taken where a thousandth of the data is left, or a step earlier in a chain.
 Source: Dhariwal & Nichol 2021, section 4 and algorithm 2, in data prediction.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -18,9 +20,11 @@ from caminito._errors import ConfigError, ShapeError
 from caminito.denoiser import Condition, Denoiser, Wrapped
 from caminito.guidance.guided import Scale, checked, checked_interval, effective
 from caminito.process import times
-from caminito.process.base import Time
+from caminito.process.base import Time, as_time
 
 __all__ = ["LogProb", "classifier_guide"]
+
+_TRACE = -2 * math.log(1000)  # log-SNR where sigma is a thousand times alpha
 
 LogProb: TypeAlias = Callable[[Tensor, Time, Condition], Tensor]
 """(x_t, t, cond) -> log p(y | x_t), shape (B,), which torch can differentiate with respect to x_t."""
@@ -89,9 +93,17 @@ class _ClassifierGuided(Wrapped):
         w = effective(self.scale, self.interval, self.process, t, outside=0.0)
         if bool((w == 0).all()):
             return mean
-        alpha, sigma = self.process.kernel(t)
-        pull = torch.where(alpha == 0, 0.0, w * sigma**2 / torch.where(alpha == 0, 1.0, alpha))  # no data, no class
-        return mean + times(pull, self._gradient(x_t, t, cond))
+        at = self._seen(as_time(t))
+        alpha, sigma = self.process.kernel(at)
+        return mean + times(w * sigma**2 / alpha, self._gradient(x_t, at, cond))
+
+    def _seen(self, t: Tensor) -> Tensor:
+        """The time, or one with a trace of the data where none is left: there the gradient is 0 and its factor not."""
+        gone = self.process.kernel(t).scale == 0
+        if not bool(gone.any()):
+            return t
+        before = t - 1 if self.process.is_discrete else self.process.time(torch.full_like(t, _TRACE)).to(t)
+        return torch.where(gone, before, t)
 
     def _gradient(self, x_t: Tensor, t: Time, cond: Condition) -> Tensor:
         with torch.enable_grad():

@@ -161,6 +161,8 @@ class Guided(Wrapped):
         other = for_rows(self._weak_cond(cond), len(x_t))
         if self.weak is self.denoiser and bool((w == 0).all()) and not self.denoiser.knows_variance:
             return self.denoiser.mean(x_t, t, other), None
+        if self.weak is self.denoiser and not cond and not other:  # nothing is asked that could lead
+            return self._strong(x_t, t, cond)
         joined = _joined(cond, other, len(x_t)) if self.weak is self.denoiser and self.mixes_conditions else None
         if joined is None:
             (strong, var), weak = self._strong(x_t, t, cond), self.weak.mean(x_t, t, other)
@@ -280,11 +282,8 @@ def _joined(strong: Condition, weak: Condition, rows: int) -> Condition:
         values = [(filler if e is None else e) for e in entries]
         if values[0].value.shape != values[1].value.shape:  # sequences of different lengths
             return None
-        masks = [
-            None if v.mask is None and filler.mask is None else v.mask if v.mask is not None else _all(v)
-            for v in values
-        ]
-        mask = None if masks[0] is None or masks[1] is None else torch.cat([masks[0], masks[1]])
+        masks = [_all(v) if v.mask is None else v.mask for v in values if any(each.mask is not None for each in values)]
+        mask = torch.cat(masks) if masks else None
         levels = [v.value.new_zeros(rows) if v.level is None else v.level for v in values]
         level = None if all(v.level is None for v in values) else torch.cat(levels)
         out[name] = Given(torch.cat([v.value for v in values]), torch.cat(present), mask, level)

@@ -137,6 +137,7 @@ def fit_regressors(
         tuple(x0.shape[1:]),
         at=None if together else at,
         alone=all_levels(None) if unconditional and cond else None,
+        names=list(cond or {}),
     )
     denoiser.data_moments = x0.double().mean(0), x0.double().var(0, unbiased=False)
     return denoiser

@@ -90,6 +90,21 @@ def test_what_cannot_be_asked_is_refused_with_its_reason(trained, words, message
     assert message in " ".join(result.output.split())
 
 
+def test_what_a_table_of_conditions_says_is_not_said_twice(trained, tmp_path):
+    table = tmp_path / "asked.csv"
+    table.write_text(f"text\n{CAPTIONS[0]}\n")
+    result = run("sample", trained, "--condition", table, "--text", CAPTIONS[1])
+    assert result.exit_code == 2 and "has a column 'text' already" in " ".join(result.output.split())
+
+
+def test_the_run_of_a_table_is_no_guide(trained, tmp_path):
+    table = tmp_path / "rows.csv"
+    table.write_text("a,b\n" + "".join(f"{i % 5},{i % 3}\n" for i in range(30)))
+    assert run("train", table, "--out", tmp_path / "rows", "--mode", "reveal").exit_code == 0
+    result = run("sample", trained, "-n", 2, "--guidance", 2, "--guide", tmp_path / "rows")
+    assert result.exit_code == 2 and "is one of a table" in " ".join(result.output.split())
+
+
 def test_text_is_refused_where_none_was_trained_on(tmp_path):
     assert run("train", "digits", "--out", tmp_path / "run", "--steps", 2, *TINY).exit_code == 0
     result = run("sample", tmp_path / "run", "--text", "seven")

@@ -72,6 +72,7 @@ def test_it_says_how_well_held_out_items_are_told_apart(trained: Path) -> None:
     items, labels = IMAGES[:300], DIGITS[:300]
     held = np.setdiff1d(np.arange(300), _trained_on(run))
     assert f"Told apart, of {len(held)} held-out items" in text
+    assert f"caminito sample {trained / 'r'} --class 9 --guidance 2 --guidance-by classifier" in text
     found = NoisyClassifier.load(trained / "r" / "classifier").accuracy_by_noise(items[held], labels[held])
     for level in found:
         assert f"{100 * level.accuracy:.1f} %" in text

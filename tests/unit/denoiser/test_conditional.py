@@ -61,6 +61,8 @@ def test_a_class_that_nobody_has_changes_nothing():
     denoiser = ClassDenoiser(parts, torch.tensor([1.0, 0.0]))
     x = randn(5, 1)
     assert torch.allclose(denoiser.mean(x, 0.3), parts[0].mean(x, 0.3))
+    nobody = {"y": torch.ones(5, dtype=torch.long)}
+    assert torch.equal(denoiser.log_marginal(x, 0.3, nobody), parts[1].log_marginal(x, 0.3))
 
 
 def test_it_passes_the_checks_of_a_denoiser():

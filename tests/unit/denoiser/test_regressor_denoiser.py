@@ -111,6 +111,9 @@ def test_some_of_the_conditions_of_a_row_are_refused():
     here = {"a": torch.zeros(2), "b": Given(torch.zeros(2), torch.tensor([True, False]))}
     with pytest.raises(ConditionError, match="all conditions of a row or none"):
         trees.mean(PHOTOS[:2], GRID[0], here)
+    for asked, got in (({"a": torch.zeros(2)}, "got a"), ({"a": torch.zeros(2), "c": torch.zeros(2)}, "got a, c")):
+        with pytest.raises(ConditionError, match=f"expected a, b or nothing.*{got}"):
+            trees.mean(PHOTOS[:2], GRID[0], asked)
 
 
 def test_conditions_are_columns():

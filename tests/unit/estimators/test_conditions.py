@@ -40,6 +40,7 @@ def test_names_and_many_different_words_say_that_strings_are_a_text():
     assert isinstance(codec(other=WORDS).entries["other"], Label)
     many = [f"{number} red shirts" for number in range(65)]
     assert isinstance(codec(other=many).entries["other"], Words)
+    assert isinstance(codec(text=["a red bag", None, "shoes"]).entries["text"], Words)
 
 
 def test_a_kind_that_is_asked_for_stands():
@@ -97,6 +98,7 @@ def test_one_field_serves_all_rows():
         ({"y": [1, 2, 3]}, {}, ConditionError, r"expected 4 rows \(one per item\)"),
         ({"y": [1.0, np.nan, 2.0, 3.0]}, {}, ConditionError, "NaN or infinity"),
         ({"y": ["a", None, "b", "a"]}, {"y": "label"}, ConditionError, "none missing"),
+        ({"y": ["a", None, "b", "a"]}, {}, ConditionError, "none missing"),
         ({"y": [1, 2, 3, 4]}, {"y": "lable"}, ConfigError, "Did you mean 'label'"),
         ({"y": [1, 2, 3, 4]}, {"z": "label"}, ConfigError, "were not given"),
         ({"y": ["a", "b", "c", "d"]}, {"y": "vector"}, ConditionError, "expected numbers"),
@@ -114,6 +116,7 @@ def test_columns_that_cannot_be_learnt_are_refused(columns, kinds, error, words)
         ({"y": ["z"]}, "was not in the training data. Known classes: a, b, c"),
         ({"x": ["a"]}, "Did you mean"),
         ({"number": [[1.0, 2.0, 3.0]]}, "expected 2 rows"),
+        ({"number": "tall"}, "condition 'number': expected numbers, got 'tall'"),
         ({"y": ["a", "b", "c"]}, "expected 2 rows"),
         ({"text": [3]}, "expected a string in every row"),
         ({"f": np.zeros((2, 3, 3))}, "condition 'f': "),

@@ -1,6 +1,7 @@
 """Guidance asked of a model: the dials do what the room of guidance does, and what cannot be is refused at once."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -123,6 +124,22 @@ def test_a_function_leads_too(plain):
     assert np.allclose(plain.sample(5, random_state=3, guidance=2.0, guide=right), expected, atol=1e-5)
 
 
+def test_a_function_leads_a_model_that_is_told_its_class_all_the_same(model):
+    def right(x_t, t, cond):
+        return 0.0 * x_t.sum(1)
+
+    one = model.sample(50, condition=1, random_state=0, guidance=2.0, guide=right)
+    assert np.allclose(one, model.sample(50, condition=1, random_state=0), atol=1e-5)
+    hidden = model.sample(50, condition=1, random_state=0, guidance={"scale": 2.0, "told": False}, guide=right)
+    assert not np.allclose(one, hidden, atol=0.1)
+
+
+def test_a_frame_asks_by_its_columns(model):
+    frame = pd.DataFrame({"y": [0, 1, 2]})
+    found = model.sample(3, condition=frame, random_state=0)
+    assert np.array_equal(found, model.sample(3, condition=[0, 1, 2], random_state=0))
+
+
 def test_the_walk_ends_where_sample_does(model):
     how = {"condition": [0, 1, 2], "random_state": 5, "guidance": {"scale": 2.0, "interval": (0.1, 2.0)}}
     *_, (_, last) = model.walk(3, **how)
@@ -135,6 +152,8 @@ def test_the_walk_ends_where_sample_does(model):
         (float("nan"), "guidance.scale"),
         (1e9, "guidance.scale"),
         ("much", "guidance.scale"),
+        (True, "guidance.scale"),
+        ("2", "guidance.scale"),
         ({"scale": 2, "intervall": (0, 1)}, "Did you mean guidance.interval"),
         ({"scale": 2, "interval": (1, 0.5)}, "low < high"),
         ({"scale": 2, "rescale": 2}, "guidance.rescale"),
@@ -184,3 +203,29 @@ def test_every_dial_has_bounds_and_words_in_the_schema():
     properties = GuidanceConfig.model_json_schema()["properties"]
     assert all(facts["description"] for facts in properties.values())
     assert {"minimum", "maximum"} <= set(properties["scale"])
+
+
+def test_a_classifier_leads_models_of_other_classes_to_the_class_that_is_asked_for(data, model, plain):
+    X, y = data
+    few = np.flatnonzero(y > 0)
+    classifier = NoisyClassifier(model, max_steps=300, network=SMALL, random_state=0).fit(X[few], y[few])
+    halves = np.where(y == 2, 2, 1)
+    other = DiffusionModel(max_steps=2, network=SMALL, random_state=0).fit(X, halves)
+    x_t, t = torch.randn(3, 2, generator=torch.Generator().manual_seed(0)), 0.5
+    two = classifier.log_prob(2)(x_t, t)
+    for told in (model, other, plain):
+        codes = classifier.conditions_ if told is plain else told.conditions_
+        assert torch.equal(classifier.log_prob(model=told)(x_t, t, codes.encode({"y": 2}, 3)), two)
+    x = plain.sample(200, condition=2, random_state=0, guidance=2.0, guide=classifier)
+    assert (classifier.predict(x) == 2).mean() > 0.9
+    led = drawn(other, classifier_guide(without(other._walked()), classifier.log_prob(2), 2.0), [1] * 4)
+    how = {"random_state": 3, "n_steps": 12, "guidance": 2.0, "guide": classifier}
+    assert np.allclose(other.sample(4, condition=2, **how), led, atol=1e-5)
+
+
+def test_a_guide_that_is_none_and_a_classifier_of_other_data_are_refused(data, plain, classifier):
+    with pytest.raises(ConfigError, match="guide: expected a NoisyClassifier.*got a int"):
+        plain.sample(2, guidance=2.0, guide=5)
+    other = DiffusionModel(max_steps=2, network=SMALL, random_state=0).fit(2 * data[0])
+    with pytest.raises(ConfigError, match="guide: expected a classifier of the same data"):
+        other.sample(2, guidance=2.0, guide=classifier)

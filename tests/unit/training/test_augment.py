@@ -102,13 +102,13 @@ class Watching(nn.Module):
         return self.weight * x
 
 
-def watched(**options) -> tuple[list[dict], list[dict]]:
+def watched(*, more=(), steps: int = 6, **options) -> tuple[list[dict], list[dict]]:
     """Conditions in training, and in validation."""
     torch.manual_seed(0)
     x, low = torch.randn(40, 1, 4, 4), Given(torch.randn(40, 1, 4, 4), level=torch.zeros(40))
-    cond = {"low": low, "y": torch.zeros(40).long()}
+    cond = {"low": low, "y": torch.zeros(40).long(), **{name: torch.zeros(40, 2) for name in more}}
     network = Watching()
-    config = TrainingConfig(steps=6, batch_size=32, validate_every=3, **options)
+    config = TrainingConfig(steps=steps, batch_size=32, validate_every=3, **options)
     denoiser = NetworkDenoiser(network, Precondition("edm"), EDM(20.0), (1, 4, 4))
     for _ in fit_steps(
         denoiser, x, config, cond=cond, held_out=x[:9], held_out_cond={k: _rows(v, 9) for k, v in cond.items()}
@@ -138,6 +138,15 @@ def test_a_field_and_the_other_conditions_are_dropped_apart():
     train, _ = watched(condition_dropout=0.5)
     seen = {pair for cond in train for pair in zip(cond["low"].present.tolist(), cond["y"].present.tolist())}
     assert seen == {(True, True), (True, False), (False, True), (False, False)}
+
+
+def test_several_conditions_are_dropped_together_and_each_by_itself_too():
+    train, _ = watched(more=["size"], steps=40, condition_dropout=0.5)
+    y, size = (torch.cat([cond[name].present for cond in train]).double() for name in ("y", "size"))
+    three = 3 * (0.25 / len(y)) ** 0.5
+    assert y.mean().item() == pytest.approx(0.5 * 0.5, abs=three)
+    assert size.mean().item() == pytest.approx(0.5 * 0.5, abs=three)
+    assert (y * size).mean().item() == pytest.approx(0.5 * 0.5 * 0.5, abs=three)  # apart: a sixteenth
 
 
 def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(tmp_path):
