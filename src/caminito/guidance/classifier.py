@@ -3,7 +3,7 @@
     D'(x_t) = D(x_t) + w sigma^2 / alpha grad log p(y | x_t)
 
 With the exact classifier and w = 1 this is E[x0 | x_t, y] exactly: by Bayes' rule the scores add. Where alpha = 0 the
-gradient is 0 and its factor infinite; both are taken where a thousandth of the data is left, or a step earlier in a chain.
+gradient is 0 and its factor infinite; both are taken where a thousandth of the data is left, in a chain a step earlier.
 Source: Dhariwal & Nichol 2021, section 4 and algorithm 2, in data prediction.
 """
 
