@@ -614,6 +614,8 @@ def density_nuts(facts: Mapping[str, Any], language: str) -> list[str]:
         for kind, theirs in found.items()
         if kind != "ours"
     ]
+    if not rows:
+        return first
     words = ("one mode, chains of NUTS", "our seconds", "theirs", "ratio")
     return [*first, "", *table([say(word, language) for word in words], rows)]
 
