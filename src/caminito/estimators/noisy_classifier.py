@@ -87,7 +87,7 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
     max_steps, minutes : int, float, optional
         Training budget; the first that is spent ends training. Neither: a number of steps chosen from the data.
     network : 'auto', options for `caminito.nn.build`, or a torch module
-        The module maps (x, label, cond) to logits (B, classes). Options that are left open are chosen.
+        The module maps (x, label) to logits (B, classes). Options that are left open are chosen.
     training : mapping, optional
         Options of `caminito.training.TrainingConfig` (batch_size, learning_rate, ema, precision, ...).
     validation_fraction : float in [0, 1)

@@ -91,7 +91,9 @@ def build(options: Mapping[str, Any]) -> Network:
     entries = {
         name: entry_from_dict(entry) if isinstance(entry, Mapping) else entry for name, entry in conditions.items()
     }
-    return _KINDS[kind](**arguments, conditions=entries)
+    if "conditions" in parameters:  # a classifier has none
+        arguments["conditions"] = entries
+    return _KINDS[kind](**arguments)
 
 
 def _per_step(

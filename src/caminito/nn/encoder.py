@@ -11,7 +11,7 @@ the mean over the grid in place of their attention pool.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast, get_args
 
 import torch
@@ -19,16 +19,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from caminito._errors import ConfigError
-from caminito.nn.condition import Cond, Conditioning, Entry, Tokens, Words, entry_to_dict
+from caminito.nn.blocks import Borders, Down, Norm, Resample, Stage, check_input, check_levels, modulation_of
 from caminito.nn.embed import LabelEmbedding
 from caminito.nn.grid import GridConv, borders, pad_to_multiple, space_to_depth
-from caminito.nn.unet import Borders, Resample, _check, _check_input, _Down, _modulation, _Norm, _Stage
 
 __all__ = ["GridClassifier"]
 
 
 class GridClassifier(nn.Module):
-    """Classifier of grids: (x, label, cond) -> logits.
+    """Classifier of grids: (x, label) -> logits.
 
     Parameters
     ----------
@@ -50,8 +49,6 @@ class GridClassifier(nn.Module):
         Channels of one attention head, at most.
     patch : {1, 2, 4}
         Points per axis folded into the channels.
-    conditions : mapping of str to Entry, optional
-        What `cond` may hold.
     padding : {"zero", "reflect", "circular"} or one per axis
         What lies beyond the border of the grid.
     dropout : float
@@ -93,16 +90,14 @@ class GridClassifier(nn.Module):
         attention: Sequence[int] = (),
         head_size: int = 32,
         patch: int = 1,
-        conditions: Mapping[str, Entry] | None = None,
         padding: str | Sequence[str] = "zero",
         dropout: float = 0.0,
         embedding: int | None = None,
         resample: Resample = "pool",
     ) -> None:
         super().__init__()
-        entries = dict(conditions or {})
         depths = [blocks] * len(multipliers) if isinstance(blocks, int) else list(blocks)
-        _check(dims, patch, dropout, multipliers, depths, attention, entries)
+        check_levels(dims, patch, dropout, multipliers, depths, attention)
         if resample not in get_args(Resample):
             raise ConfigError(f"resample: expected one of {', '.join(get_args(Resample))}, got {resample!r}.")
         numbers = {"channels": channels, "classes": classes, "width": width, "head_size": head_size}
@@ -118,7 +113,6 @@ class GridClassifier(nn.Module):
             "blocks": depths,
             "attention": list(attention),
             "patch": patch,
-            "conditions": {name: entry_to_dict(entry) for name, entry in entries.items()},
             "padding": list(borders(padding, dims)),
             "dropout": dropout,
             "embedding": size,
@@ -131,41 +125,37 @@ class GridClassifier(nn.Module):
         self.patch = tuple(1 if b is None else patch for b in self.border)
 
         self.label = LabelEmbedding(2 * math.ceil(width / 2), size)
-        self.conditioning = Conditioning(entries, size, size)
-        token_size = size if any(isinstance(e, Tokens | Words) for e in entries.values()) else None
         features = width * multipliers[0]
         points = math.prod(self.patch)
-        self.stem = GridConv((channels + self.conditioning.field_channels) * points, features, self.border)
+        self.stem = GridConv(channels * points, features, self.border)
         self.encoder = nn.ModuleList()
         self.down = nn.ModuleList()
         for level, (multiplier, depth) in enumerate(zip(multipliers, depths)):
             if level > 0:
-                self.down.append(_Down(features, self.border, resample))
+                self.down.append(Down(features, self.border, resample))
             encoded = nn.ModuleList()
             for _ in range(depth):
                 attends = head_size if level in attention else None
-                encoded.append(_Stage(features, width * multiplier, self.border, dropout, attends, token_size))
+                encoded.append(Stage(features, width * multiplier, self.border, dropout, attends, None))
                 features = width * multiplier
             self.encoder.append(encoded)
-        self.norm = _Norm(features)
+        self.norm = Norm(features)
         self.head = nn.Linear(features, classes)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-        self.modulated = [2 * module.outputs for module in self.modules() if isinstance(module, _Stage)]
-        self.modulation = _modulation(size, self.modulated)
+        self.modulated = [2 * module.outputs for module in self.modules() if isinstance(module, Stage)]
+        self.modulation = modulation_of(size, self.modulated)
         last = torch.channels_last if len(self.border) == 2 else torch.channels_last_3d
         self.to(memory_format=last)  # type: ignore[call-overload]
 
-    def forward(self, x: Tensor, label: Tensor, cond: Cond = None) -> Tensor:
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
         """Map x and its label to logits.
 
         Parameters
         ----------
         x : float Tensor (B, channels, *grid)
         label : float Tensor (B,)
-        cond : mapping of str to Tensor or Given, optional
-            Values of the declared conditions; absent names take their null.
 
         Returns
         -------
@@ -176,25 +166,17 @@ class GridClassifier(nn.Module):
         ------
         ShapeError
             If x or the label has another shape than declared.
-        ConditionError
-            If `cond` does not fit the declared conditions.
         """
-        _check_input(x, label, self.dims, self.channels)
-        given = self.conditioning(x, cond)
-        embedding = self.label(label)
-        if given.embedding is not None:
-            embedding = embedding + given.embedding
-        hidden = x if given.fields is None else torch.cat([x, given.fields], dim=1)
-        if self.dims == 1:
-            hidden = hidden.unsqueeze(2)
+        check_input(x, label, self.dims, self.channels)
+        hidden = x.unsqueeze(2) if self.dims == 1 else x
         hidden, _ = pad_to_multiple(hidden, self.border, self.stride)
         hidden = self.stem(space_to_depth(hidden, self.patch))
-        pieces = iter(self.modulation(functional.silu(embedding)).split(self.modulated, dim=1))
+        pieces = iter(self.modulation(functional.silu(self.label(label))).split(self.modulated, dim=1))
         for level, encoded in enumerate(self.encoder):
             if level > 0:
                 hidden = self.down[level - 1](hidden)
             for block in cast(nn.ModuleList, encoded):
-                hidden = block(hidden, next(pieces), given.tokens, given.mask)
+                hidden = block(hidden, next(pieces), None, None)
         hidden = functional.silu(self.norm(hidden))
         with torch.autocast(x.device.type, enabled=False):  # sums over the grid, and logits, keep their digits
             out: Tensor = self.head(hidden.to(self.head.weight.dtype).flatten(2).mean(2))

@@ -2,14 +2,10 @@
 
     stem -> [blocks, halve] per level -> middle -> [double, blocks] per level -> head
 
-Each residual block is
-
-    x + conv(silu(scale(label) * norm(conv(silu(norm(x)))) + shift(label))),
-
-with its second convolution zero at birth, as is the head: a new network returns exactly zero. The scales and shifts of
-all blocks come from the label's embedding by one matrix product. Channels stay last in memory throughout, so that
-convolutions, norms and attention follow each other without a copy. `patch` folds p x p points into the channels before
-the first convolution and unfolds them after the last, which moves the work to a grid p times coarser.
+Its blocks are those of `caminito.nn.blocks`. Their second convolutions are zero at birth, as is the head: a new network
+returns exactly zero. The scales and shifts of all blocks come from the label's embedding by one matrix product. `patch`
+folds p x p points into the channels before the first convolution and unfolds them after the last, which moves the work
+to a grid p times coarser.
 Source: Ho et al. 2020, appendix B; Dhariwal & Nichol 2021, section 3 (scale and shift).
 """
 
@@ -23,27 +19,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from caminito._errors import ConfigError, ShapeError
-from caminito.nn.attention import CrossAttention, SelfAttention, as_grid, as_sequence
+from caminito._errors import ConfigError
+from caminito.nn.blocks import (
+    Borders,
+    Down,
+    Norm,
+    Resample,
+    Stage,
+    Up,
+    check_input,
+    check_levels,
+    modulation_of,
+    spread,
+)
 from caminito.nn.condition import Cond, Conditioning, Entry, Tokens, Words, entry_to_dict
 from caminito.nn.embed import LabelEmbedding
 from caminito.nn.grid import (
-    Border,
     GridConv,
     borders,
     depth_to_space,
     pad_to_multiple,
     space_to_depth,
-    upsample,
 )
 
 __all__ = ["DDPM_CIFAR10", "UNet"]
 
 Decoder = Literal["mirror", "ddpm"]
-Resample = Literal["pool", "conv"]
 Skips = Literal["concat", "none"]
 TimeWay = Literal["every-level", "input", "none"]
-Borders = tuple[Border | None, ...]
 
 DDPM_CIFAR10: dict[str, Any] = {
     "kind": "unet",
@@ -142,7 +145,12 @@ class UNet(nn.Module):
         super().__init__()
         entries = dict(conditions or {})
         depths = [blocks] * len(multipliers) if isinstance(blocks, int) else list(blocks)
-        _check(dims, patch, dropout, multipliers, depths, attention, entries)
+        check_levels(dims, patch, dropout, multipliers, depths, attention)
+        if not attention and any(isinstance(entry, Tokens | Words) for entry in entries.values()):
+            raise ConfigError(
+                "conditions: tokens and words come in through attention, but attention=(). Name at least one level, "
+                f"for example attention=({len(multipliers) - 1},)."
+            )
         for name, word, words in (
             ("decoder", decoder, Decoder),
             ("resample", resample, Resample),
@@ -189,8 +197,8 @@ class UNet(nn.Module):
         self.conditioning = Conditioning(entries, size, size)
         token_size = size if any(isinstance(e, Tokens | Words) for e in entries.values()) else None
 
-        def stage(inputs: int, outputs: int, attends: bool) -> _Stage:
-            return _Stage(inputs, outputs, self.border, dropout, head_size if attends else None, token_size)
+        def stage(inputs: int, outputs: int, attends: bool) -> Stage:
+            return Stage(inputs, outputs, self.border, dropout, head_size if attends else None, token_size)
 
         points = math.prod(self.patch)
         widths = [width * m for m in multipliers]
@@ -201,7 +209,7 @@ class UNet(nn.Module):
         self.down = nn.ModuleList()
         for level, (outputs, depth) in enumerate(zip(widths, depths)):
             if level > 0:
-                self.down.append(_Down(features, self.border, resample))
+                self.down.append(Down(features, self.border, resample))
                 taken.append([features])
             if decoder == "mirror":
                 taken[level].clear()
@@ -224,13 +232,13 @@ class UNet(nn.Module):
             self.decoder.append(decoded)
             if level > 0:
                 narrower = features if resample == "conv" else widths[level - 1]
-                self.up.append(_Up(features, narrower, self.border, resample))
+                self.up.append(Up(features, narrower, self.border, resample))
                 features = narrower
-        self.norm = _Norm(features)
+        self.norm = Norm(features)
         self.head = GridConv(features, out_channels * points, self.border, zero=True)
 
-        self.modulated = [2 * module.outputs for module in self.modules() if isinstance(module, _Stage)]
-        self.modulation = nn.Linear(size, widths[0]) if time == "input" else _modulation(size, self.modulated)
+        self.modulated = [2 * module.outputs for module in self.modules() if isinstance(module, Stage)]
+        self.modulation = nn.Linear(size, widths[0]) if time == "input" else modulation_of(size, self.modulated)
         last = torch.channels_last if len(self.border) == 2 else torch.channels_last_3d
         self.to(memory_format=last)  # type: ignore[call-overload]
 
@@ -256,7 +264,7 @@ class UNet(nn.Module):
         ConditionError
             If `cond` does not fit the declared conditions.
         """
-        _check_input(x, label, self.dims, self.channels)
+        check_input(x, label, self.dims, self.channels)
         given = self.conditioning(x, cond)
         embedding = self.label(torch.zeros_like(label) if self.time == "none" else label)
         if given.embedding is not None:
@@ -278,7 +286,7 @@ class UNet(nn.Module):
         if self.time != "input":
             pieces = iter(modulation.split(self.modulated, dim=1))
         else:
-            x = x + _spread(modulation, x)
+            x = x + spread(modulation, x)
             pieces = iter(())
         kept: list[Tensor] = [x] if self.keep_resampled else []
         for level, encoded in enumerate(self.encoder):
@@ -300,155 +308,3 @@ class UNet(nn.Module):
                     x = torch.cat([x, skip], dim=1)
                 x = block(x, next(pieces, None), tokens, mask)
         return x
-
-
-class _Norm(nn.Module):
-    """Group norm with groups of sixteen channels; the fastest norm of channels-last bfloat16 on a CPU."""
-
-    def __init__(self, channels: int, *, affine: bool = True) -> None:
-        super().__init__()
-        self.groups = math.gcd(channels, max(1, channels // 16))
-        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
-        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        # Some autocasts would widen the norm to float32 and write twice the bytes; its sums are float32 anyway.
-        with torch.autocast(x.device.type, enabled=False):
-            weight = None if self.weight is None else self.weight.to(x.dtype)
-            bias = None if self.bias is None else self.bias.to(x.dtype)
-            return functional.group_norm(x, self.groups, weight, bias, 1e-5)
-
-
-class _Stage(nn.Module):
-    """A residual block and, where asked, attention."""
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        border: Borders,
-        dropout: float,
-        head_size: int | None,
-        token_size: int | None,
-    ) -> None:
-        super().__init__()
-        self.outputs = outputs
-        self.norm1 = _Norm(inputs)
-        self.conv1 = GridConv(inputs, outputs, border)
-        self.norm2 = _Norm(outputs, affine=False)
-        self.conv2 = GridConv(outputs, outputs, border, zero=True)
-        self.dropout = dropout
-        self.shortcut = GridConv(inputs, outputs, border, kernel=1) if inputs != outputs else None
-        self.attention = None if head_size is None else _Attention(outputs, head_size, token_size)
-
-    def forward(self, x: Tensor, modulation: Tensor | None, tokens: Tensor | None, mask: Tensor | None) -> Tensor:
-        hidden = self.norm2(self.conv1(functional.silu(self.norm1(x))))
-        if modulation is not None:
-            scale, shift = modulation.chunk(2, dim=1)
-            hidden = torch.addcmul(_spread(shift, hidden), hidden, _spread(scale, hidden))
-        hidden = functional.silu(hidden)
-        if self.dropout:
-            hidden = functional.dropout(hidden, self.dropout, self.training)
-        x = (x if self.shortcut is None else self.shortcut(x)) + self.conv2(hidden)
-        return x if self.attention is None else self.attention(x, tokens, mask)
-
-
-class _Attention(nn.Module):
-    """Self-attention over the grid, then cross-attention to the tokens if there are any."""
-
-    def __init__(self, channels: int, head_size: int, token_size: int | None) -> None:
-        super().__init__()
-        self.norm = _Norm(channels)
-        self.own = SelfAttention(channels, head_size)
-        self.cross_norm = None if token_size is None else _Norm(channels)
-        self.cross = None if token_size is None else CrossAttention(channels, token_size, head_size)
-
-    def forward(self, x: Tensor, tokens: Tensor | None, mask: Tensor | None) -> Tensor:
-        x = x + as_grid(self.own(as_sequence(self.norm(x))), x)
-        if self.cross is not None and self.cross_norm is not None:
-            x = x + as_grid(self.cross(as_sequence(self.cross_norm(x)), tokens, mask), x)
-        return x
-
-
-class _Down(nn.Module):
-    """Half the grid."""
-
-    def __init__(self, channels: int, border: Borders, resample: Resample) -> None:
-        super().__init__()
-        self.factor = tuple(1 if b is None else 2 for b in border)
-        self.conv = GridConv(channels, channels, border, stride=2) if resample == "conv" else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.conv is not None:
-            out: Tensor = self.conv(x)
-            return out
-        pool = functional.avg_pool2d if len(self.factor) == 2 else functional.avg_pool3d
-        return pool(x, self.factor)
-
-
-class _Up(nn.Module):
-    """Double the grid: mix the channels where points are few, then repeat; or repeat, then convolve."""
-
-    def __init__(self, inputs: int, outputs: int, border: Borders, resample: Resample) -> None:
-        super().__init__()
-        self.factor = tuple(1 if b is None else 2 for b in border)
-        self.before = GridConv(inputs, outputs, border, kernel=1) if resample == "pool" else None
-        self.after = GridConv(inputs, outputs, border) if resample == "conv" else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = upsample(x if self.before is None else self.before(x), self.factor)
-        return x if self.after is None else self.after(x)
-
-
-def _spread(features: Tensor, like: Tensor) -> Tensor:
-    """Read (B, C) as (B, C, 1, ...) with as many axes as `like`."""
-    return features.reshape(*features.shape, *(1,) * (like.ndim - 2))
-
-
-def _modulation(size: int, modulated: list[int]) -> nn.Linear:
-    """From an embedding to the scales and shifts of all blocks: 1 and 0 at birth, but for the weights."""
-    modulation = nn.Linear(size, sum(modulated))
-    with torch.no_grad():
-        for bias in modulation.bias.split(modulated):
-            bias.zero_()[: len(bias) // 2] = 1.0
-    return modulation
-
-
-def _check_input(x: Tensor, label: Tensor, dims: int, channels: int) -> None:
-    """Refuse an event or label of another shape."""
-    if x.ndim != dims + 2 or x.shape[1] != channels:
-        axes = ", ".join(f"grid {a + 1}" for a in range(dims))
-        raise ShapeError(f"x: expected shape (rows, {channels}, {axes}), got {tuple(x.shape)}. Channels come first.")
-    if label.shape != x.shape[:1]:
-        raise ShapeError(f"label: expected shape ({x.shape[0]},), got {tuple(label.shape)}. One number per row.")
-
-
-def _check(
-    dims: int,
-    patch: int,
-    dropout: float,
-    multipliers: Sequence[int],
-    depths: Sequence[int],
-    attention: Sequence[int],
-    entries: Mapping[str, Entry],
-) -> None:
-    """Refuse impossible options."""
-    if dims not in (1, 2, 3):
-        raise ConfigError(f"dims: expected 1, 2 or 3 axes, got {dims!r}.")
-    if patch not in (1, 2, 4):
-        raise ConfigError(f"patch: expected 1, 2 or 4, got {patch!r}.")
-    if not 0 <= dropout < 1:
-        raise ConfigError(f"dropout: expected a share in [0, 1), got {dropout!r}.")
-    if not multipliers or min(multipliers) < 1:
-        raise ConfigError(f"multipliers: expected one positive integer per level, got {multipliers!r}.")
-    if len(depths) != len(multipliers) or min(depths) < 1:
-        raise ConfigError(
-            f"blocks: expected a positive integer, or one for each of the {len(multipliers)} levels, got {depths!r}."
-        )
-    if not set(attention) <= set(range(len(multipliers))):
-        raise ConfigError(f"attention: expected levels 0 to {len(multipliers) - 1}, got {attention!r}.")
-    if not attention and any(isinstance(entry, Tokens | Words) for entry in entries.values()):
-        raise ConfigError(
-            "conditions: tokens and words come in through attention, but attention=(). Name at least one level, for "
-            f"example attention=({len(multipliers) - 1},)."
-        )

@@ -5,8 +5,9 @@ from caminito.training.checkpoint import TrainingState, load_checkpoint, save_ch
 from caminito.training.classifier import ClassLogits, fit_classifier_steps, validate_classifier
 from caminito.training.config import TrainingConfig
 from caminito.training.ema import PowerAverage
-from caminito.training.fit import Progress, averaged, fit_steps, initial_state, precision_for
+from caminito.training.fit import fit_steps
 from caminito.training.leaves import fit_leaves
+from caminito.training.loop import Progress, averaged, initial_state, precision_for
 from caminito.training.objective import batch_targets, denoising_loss, draw_times, weight_of
 from caminito.training.posthoc import Snapshots
 from caminito.training.regressor import fit_regressors

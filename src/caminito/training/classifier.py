@@ -10,36 +10,24 @@ Source: Song et al. 2021 (SDE), section 5 and appendix I; Dhariwal & Nichol 2021
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from caminito._errors import ConfigError, DataError, NonFiniteError, ShapeError
+from caminito._errors import ConfigError, ShapeError
 from caminito._random import Stream, normal
 from caminito.denoiser import Precondition
 from caminito.process import Process, times
 from caminito.process.base import Time, as_time
 from caminito.training.checkpoint import TrainingState
 from caminito.training.config import TrainingConfig
-from caminito.training.fit import (
-    Progress,
-    _diagnosis,
-    _draws,
-    _learning_rate,
-    _Order,
-    _seeded,
-    _spent,
-    _warn_of_scale,
-    averaged,
-    initial_state,
-)
+from caminito.training.loop import Progress, check_trainable, initial_state, steps_of
 from caminito.training.objective import draw_times
 from caminito.training.validation import Validation, validation_times
 
@@ -56,7 +44,7 @@ class ClassLogits:
 
     Parameters
     ----------
-    network : nn.Module, (x, label (B,), cond) -> tensor (B, classes)
+    network : nn.Module, (x, label (B,)) -> tensor (B, classes)
     process : Process
         May be exchanged: only sigma / |alpha| counts.
     levels : (low, high), noise levels sigma / |alpha|
@@ -77,7 +65,7 @@ class ClassLogits:
         label = label.clamp(low, high).expand(len(x_t)).to(device=x_t.device, dtype=torch.float32)
         x = times(inp, x_t).to(torch.float32)
         with torch.autocast(x_t.device.type, self.autocast, enabled=self.autocast is not None):
-            logits: Tensor = self.network(x, label, None).float()
+            logits: Tensor = self.network(x, label).float()
         return logits
 
 
@@ -121,63 +109,26 @@ def fit_classifier_steps(
     NonFiniteError
         At the first loss that is not finite: what was seen, and what to do.
     """
+    check_trainable(config, data)
     _check(config, data, y)
-    _warn_of_scale(data)
     network, process = logits.network, logits.process
     state = initial_state(network, config, process) if resume is None else resume
-    parameters = list(network.parameters())
     forward: nn.Module = torch.compile(network) if config.compile else network  # type: ignore[assignment]
-    trained = dataclasses.replace(logits, network=forward)
-    draws = _draws(network)
-    before, clock, first = state.elapsed, time.monotonic(), state.step
-    order = _Order(seed, len(data))
-    while (fraction := _spent(config, state)) < 1:
-        step = state.step
-        index = order.rows(step * config.batch_size, config.batch_size).to(data.device)
+    trained, first = dataclasses.replace(logits, network=forward), state.step
+    validation = None
+    if held_out is not None and held_out_y is not None and len(held_out):
+        some = slice(config.validation_items)
+        validation = partial(validate_classifier, logits, held_out[some], held_out_y[some], config, seed)
+
+    def loss_at(step: int, index: Tensor) -> Tensor:
         t = draw_times(process, config, seed, step, config.batch_size)
         eps = normal(seed, Stream.NOISE, step, (len(index), *data.shape[1:]), dtype=data.dtype, device=data.device)
-        rate = _learning_rate(config, step, fraction)
-
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
-        with _seeded(data.device, seed, step) if draws else contextlib.nullcontext():
-            given = trained(process.noise(data[index], t, eps), t)
+        given = trained(process.noise(data[index], t, eps), t)
         if step == first:
             _check_logits(given, len(index), y)
-        loss = functional.cross_entropy(given, y[index])
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(parameters, config.clip)
-        value, size = float(loss.detach()), float(norm)
-        if not (math.isfinite(value) and math.isfinite(size)):
-            diagnosis, _, _ = _diagnosis(step, value, size, rate, data, parameters, config).partition(" The last check")
-            raise NonFiniteError(diagnosis)
-        state.optimizer.step()
-        state.average.update(parameters, step + 1)
+        return functional.cross_entropy(given, y[index])
 
-        state.step += 1
-        state.elapsed = before + time.monotonic() - clock
-        fraction = _spent(config, state)
-        validation = None
-        if held_out is not None and held_out_y is not None and len(held_out):
-            if state.step % config.validate_every == 0 or fraction >= 1:
-                some = slice(config.validation_items)
-                with averaged(state):
-                    validation = validate_classifier(logits, held_out[some], held_out_y[some], config, seed)
-            state.elapsed = before + time.monotonic() - clock
-        sitting = max(state.elapsed - before, 1e-9)
-        yield Progress(
-            step=state.step,
-            loss=value,
-            fraction=fraction,
-            elapsed=state.elapsed,
-            remaining=state.elapsed * (1 - fraction) / max(fraction, 1e-9),
-            items_per_second=(state.step - first) * config.batch_size / sitting,
-            learning_rate=rate,
-            gradient_norm=size,
-            validation=validation,
-            state=state,
-        )
+    yield from steps_of(state, config, data, loss_at, validation=validation, seed=seed, kept="")
 
 
 @torch.no_grad()
@@ -200,16 +151,12 @@ def validate_classifier(logits: ClassLogits, x0: Tensor, y: Tensor, config: Trai
 
 def _check(config: TrainingConfig, data: Tensor, y: Tensor) -> None:
     """Refuse what cannot be trained."""
-    if config.steps is None and config.minutes is None:
-        raise ConfigError("training: expected a budget, got none. Set steps, minutes, or both.")
     for name in _OF_DENOISERS:
         value = getattr(config, name)
         if value != type(config).model_fields[name].default:
             raise ConfigError(f"training.{name}: not for a classifier, got {value!r}. Leave it out.")
     if config.times == "resampled":
         raise ConfigError("training.times: expected 'uniform' or 'lognormal' for a classifier, got 'resampled'.")
-    if len(data) == 0:
-        raise DataError("training: expected at least one item, got none.")
     if y.shape != data.shape[:1] or y.is_floating_point():
         raise ShapeError(
             f"y: expected whole numbers of shape ({len(data)},), one per item, got {y.dtype} of shape {tuple(y.shape)}."

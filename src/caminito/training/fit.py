@@ -1,126 +1,28 @@
-"""Training a network to denoise: one loop, read from top to bottom.
-
-Everything random is a function of (seed, step, place in the batch), so a run that was killed and resumed ends with the
-weights of one that was not, bit for bit on the same machine.
-"""
+"""Training a network to denoise: what is lost at a step, and what is refused before the first."""
 
 from __future__ import annotations
 
-import contextlib
-import math
-import os
-import time
-import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from caminito._errors import ConfigError, DataError, NonFiniteError, UnscaledData
-from caminito._random import Stream, normal, permutation, uniform
+from caminito._errors import ConfigError
+from caminito._random import Stream, normal, uniform
 from caminito.denoiser import Condition, NetworkDenoiser, VarianceRange, rows_of
-from caminito.nn import Given, GridClassifier, ResidualMLP, UNet
-from caminito.process import Process
+from caminito.nn import Given
 from caminito.training.augment import augmented, augmented_at
 from caminito.training.checkpoint import TrainingState
 from caminito.training.config import TrainingConfig
-from caminito.training.ema import PowerAverage
+from caminito.training.loop import Progress, check_trainable, initial_state, steps_of
 from caminito.training.objective import batch_targets, denoising_loss, draw_times
-from caminito.training.posthoc import Snapshots
 from caminito.training.resample import Resampler
 from caminito.training.uncertainty import Uncertainty
-from caminito.training.validation import Validation, validate
+from caminito.training.validation import validate
 
-__all__ = ["Progress", "averaged", "fit_steps", "initial_state", "precision_for"]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What one step did.
-
-    Attributes
-    ----------
-    step : int
-        Steps done.
-    loss : float
-        Mean weighted loss of the batch.
-    fraction : float
-        Share of the budget that is spent, in [0, 1].
-    elapsed, remaining : float
-        Seconds, over all sittings.
-    items_per_second : float
-        Over this sitting.
-    learning_rate, gradient_norm : float
-    validation : Validation or None
-        Of the averaged weights, on the steps that have one.
-    state : TrainingState
-        Live; save it between steps with `save_checkpoint`.
-    """
-
-    step: int
-    loss: float
-    fraction: float
-    elapsed: float
-    remaining: float
-    items_per_second: float
-    learning_rate: float
-    gradient_norm: float
-    validation: Validation | None
-    state: TrainingState
-
-
-def precision_for(config: TrainingConfig, device: torch.device) -> torch.dtype | None:
-    """The autocast dtype: bfloat16 where asked, or where the device multiplies it faster; else None (float32)."""
-    if config.precision != "auto":
-        return torch.bfloat16 if config.precision == "bfloat16" else None
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
-    if device.type == "cpu" and torch.cpu._is_amx_tile_supported():
-        return torch.bfloat16
-    return None
-
-
-def initial_state(
-    network: nn.Module,
-    config: TrainingConfig,
-    process: Process | None = None,
-    *,
-    snapshots: str | os.PathLike[str] | None = None,
-) -> TrainingState:
-    """State before the first step.
-
-    Parameters
-    ----------
-    network : nn.Module
-    config : TrainingConfig
-    process : Process
-        Needed where times are resampled.
-    snapshots : folder
-        Where they are written; needed where `config.snapshots` asks for some.
-    """
-    device = next(network.parameters()).device
-    beside = nn.ModuleDict()
-    if config.uncertainty:
-        beside["uncertainty"] = Uncertainty().to(device)
-    if config.times == "resampled":
-        if process is None:
-            raise ConfigError("training.times: 'resampled' keeps the losses of the steps of a chain. Give the process.")
-        beside["times"] = Resampler(process)
-    optimizer = torch.optim.AdamW(
-        [*network.parameters(), *beside.parameters()],
-        lr=config.learning_rate,
-        betas=(0.9, 0.99),
-        weight_decay=config.weight_decay,
-        fused=device.type in ("cpu", "cuda"),
-    )
-    state = TrainingState(network, optimizer, PowerAverage(network.parameters(), config.ema), beside=beside)
-    if config.snapshots and snapshots is not None:
-        names, weights = zip(*network.named_parameters())
-        state.snapshots = Snapshots(Path(snapshots), names, weights, limit=config.snapshots)
-    return state
+__all__ = ["fit_steps"]
 
 
 def fit_steps(
@@ -157,14 +59,10 @@ def fit_steps(
     NonFiniteError
         At the first loss that is not finite: what was seen, and what to do. The last checkpoint is good.
     """
-    if config.steps is None and config.minutes is None:
-        raise ConfigError("training: expected a budget, got none. Set steps, minutes, or both.")
+    check_trainable(config, data)
     if config.targets == "batch" and cond:
         raise ConfigError("training.targets: 'batch' does not take conditions. Use targets='item'.")
     _check_loss(config, denoiser)
-    if len(data) == 0:
-        raise DataError("training: expected at least one item, got none.")
-    _warn_of_scale(data)
     network, process = denoiser.network, denoiser.process
     state = initial_state(network, config, process) if resume is None else resume
     if config.snapshots and state.snapshots is None:
@@ -174,7 +72,6 @@ def fit_steps(
         )
     resampler = cast(Resampler, state.beside["times"]) if "times" in state.beside else None
     uncertainty = cast(Uncertainty, state.beside["uncertainty"]) if "uncertainty" in state.beside else None
-    parameters = list(network.parameters())
     forward: nn.Module = torch.compile(network) if config.compile else network  # type: ignore[assignment]
     trained = NetworkDenoiser(
         forward,
@@ -184,123 +81,35 @@ def fit_steps(
         autocast=denoiser.autocast,
         variance=denoiser.variance,
     )
-    draws = _draws(network)
-    held_out_cond = augmented_at(held_out_cond, config.augmentation / 2, seed)
-    before, clock, first = state.elapsed, time.monotonic(), state.step
-    order = _Order(seed, len(data))
-    while (fraction := _spent(config, state)) < 1:
-        step = state.step
-        index = order.rows(step * config.batch_size, config.batch_size).to(data.device)
+    validation = None
+    if held_out is not None and len(held_out):
+        some = held_out[: config.validation_items]
+        seen = augmented_at(held_out_cond, config.augmentation / 2, seed)
+        validation = partial(validate, denoiser, some, config, seed, seen)
+
+    def loss_at(step: int, index: Tensor) -> Tensor:
         law = None if resampler is None else resampler.probabilities()
         t = draw_times(process, config, seed, step, config.batch_size, law=law)
         eps = normal(seed, Stream.NOISE, step, (len(index), *data.shape[1:]), dtype=data.dtype, device=data.device)
-        rows = _conditions(cond, index, config, seed, step)
-        rate = _learning_rate(config, step, fraction)
-
         clean = data[index]
-        target = batch_targets(process, clean, t, eps) if config.targets == "batch" else None
-
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
-        with _seeded(data.device, seed, step) if draws else contextlib.nullcontext():
-            losses = denoising_loss(
-                trained,
-                clean,
-                t,
-                eps,
-                weight=config.weight,
-                loss=config.loss,
-                cond=rows,
-                target=target,
-                uncertainty=uncertainty,
-            )
-        loss = losses.mean()
-        if resampler is not None and law is not None:
-            loss = (resampler.weights(t, law).to(losses) * losses).mean()
-            resampler.update(t, losses)
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(parameters, config.clip)
-        value, size = float(loss.detach()), float(norm)
-        if not (math.isfinite(value) and math.isfinite(size)):
-            raise NonFiniteError(_diagnosis(step, value, size, rate, data, parameters, config))
-        state.optimizer.step()
-        state.average.update(parameters, step + 1)
-
-        state.step += 1
-        state.elapsed = before + time.monotonic() - clock
-        fraction = _spent(config, state)
-        validation = None
-        if held_out is not None and len(held_out) and (state.step % config.validate_every == 0 or fraction >= 1):
-            with averaged(state):
-                validation = validate(denoiser, held_out[: config.validation_items], config, seed, held_out_cond)
-            state.elapsed = before + time.monotonic() - clock
-        if state.snapshots is not None:
-            state.snapshots.update(parameters, state.step, last=_spent(config, state) >= 1)
-        sitting = max(state.elapsed - before, 1e-9)
-        yield Progress(
-            step=state.step,
-            loss=value,
-            fraction=fraction,
-            elapsed=state.elapsed,
-            remaining=state.elapsed * (1 - fraction) / max(fraction, 1e-9),
-            items_per_second=(state.step - first) * config.batch_size / sitting,
-            learning_rate=rate,
-            gradient_norm=size,
-            validation=validation,
-            state=state,
+        losses = denoising_loss(
+            trained,
+            clean,
+            t,
+            eps,
+            weight=config.weight,
+            loss=config.loss,
+            cond=_conditions(cond, index, config, seed, step),
+            target=batch_targets(process, clean, t, eps) if config.targets == "batch" else None,
+            uncertainty=uncertainty,
         )
+        if resampler is None or law is None:
+            return losses.mean()
+        loss = (resampler.weights(t, law).to(losses) * losses).mean()
+        resampler.update(t, losses)
+        return loss
 
-
-@contextlib.contextmanager
-def averaged(state: TrainingState) -> Iterator[nn.Module]:
-    """The network with its averaged weights, in evaluation mode, for as long as the block lasts."""
-    training = state.network.training
-    parameters: list[Tensor] = list(state.network.parameters())
-    raw = [parameter.detach().clone() for parameter in parameters]
-    try:
-        with torch.no_grad():
-            torch._foreach_copy_(parameters, state.average.values)
-        state.network.eval()
-        yield state.network
-    finally:
-        with torch.no_grad():
-            torch._foreach_copy_(parameters, raw)
-        state.network.train(training)
-
-
-def _draws(network: nn.Module) -> bool:
-    """Whether a network may draw by itself: ours if it drops features, any other for all that is known of it."""
-    ours = type(network) in (GridClassifier, ResidualMLP, UNet)
-    return not ours or any(getattr(part, "dropout", 0) > 0 for part in network.modules())
-
-
-@contextlib.contextmanager
-def _seeded(device: torch.device, seed: int, step: int) -> Iterator[None]:
-    """Makes what the network draws by itself, such as its dropout, a function of (seed, step); a GPU waits for it."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(int(uniform(seed, Stream.WEIGHTS, step + 1, 1) * 2**53))  # 0: the first weights
-        yield
-
-
-class _Order:
-    """Row numbers of an endless reading of the data, shuffled anew each time through."""
-
-    def __init__(self, seed: int, count: int) -> None:
-        self._seed, self._count = seed, count
-        self._epoch, self._rows = -1, torch.empty(0, dtype=torch.long)
-
-    def rows(self, start: int, count: int) -> Tensor:
-        """Rows at places start .. start + count - 1."""
-        parts = []
-        while count > 0:
-            epoch, place = divmod(start, self._count)
-            if epoch != self._epoch:
-                self._epoch, self._rows = epoch, permutation(self._seed, Stream.ORDER, epoch, self._count)
-            part = self._rows[place : place + count]
-            parts.append(part)
-            start, count = start + len(part), count - len(part)
-        return torch.cat(parts)
+    yield from steps_of(state, config, data, loss_at, validation=validation, seed=seed)
 
 
 def _conditions(cond: Condition, index: Tensor, config: TrainingConfig, seed: int, step: int) -> Condition:
@@ -350,56 +159,3 @@ def _check_loss(config: TrainingConfig, denoiser: NetworkDenoiser) -> None:
             raise ConfigError(
                 "training.uncertainty: 'vlb' has weights of its own. Use it with loss='squared' or 'hybrid'."
             )
-
-
-def _warn_of_scale(data: Tensor) -> None:
-    spread = float(data[:4096].float().std())
-    if not 0.1 <= spread <= 10 and math.isfinite(spread):
-        warnings.warn(
-            f"the data reach the network with standard deviation {spread:.3g}; it learns best near 1. "
-            "Standardise them first (the codecs and estimators do).",
-            UnscaledData,
-            stacklevel=3,
-        )
-
-
-def _spent(config: TrainingConfig, state: TrainingState) -> float:
-    by_steps = 0.0 if config.steps is None else state.step / config.steps
-    by_clock = 0.0 if config.minutes is None else state.elapsed / (60 * config.minutes)
-    return min(1.0, max(by_steps, by_clock))
-
-
-def _learning_rate(config: TrainingConfig, step: int, fraction: float) -> float:
-    rise = min(1.0, (step + 1) / (config.warmup + 1))
-    if config.decay == "cosine":
-        fall = 0.5 * (1 + math.cos(math.pi * fraction))
-    else:
-        fall = 1 - fraction if config.decay == "linear" else 1.0
-    return config.learning_rate * min(rise, fall)
-
-
-def _diagnosis(
-    step: int,
-    loss: float,
-    norm: float,
-    rate: float,
-    data: Tensor,
-    parameters: list[nn.Parameter],
-    config: TrainingConfig,
-) -> str:
-    largest = max(float(p.detach().abs().max()) for p in parameters)
-    spread = float(data.std()) if data.numel() > 1 else 0.0
-    if not bool(torch.isfinite(data).all()):
-        cause = "the data hold values that are not finite; remove them"
-    elif not math.isfinite(largest):
-        cause = "a weight had already become infinite; lower learning_rate"
-    elif spread > 100:
-        cause = f"the data reach the network with standard deviation {spread:.3g}; scale them to about 1"
-    elif config.precision == "bfloat16":
-        cause = "bfloat16 may have overflowed; use precision='float32'"
-    else:
-        cause = f"the step size {rate:.2g} is probably too large; try learning_rate={config.learning_rate / 3:.1g}"
-    return (
-        f"training stopped at step {step}: loss {loss:g}, gradient norm {norm:g}, largest weight {largest:.3g}. "
-        f"Probable cause: {cause}. The last checkpoint holds the weights before this."
-    )

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from caminito._errors import ConditionError, ConfigError, ShapeError
-from caminito.nn import GridClassifier, Label, build, classifier_options, suggest
+from caminito._errors import ConfigError, ShapeError
+from caminito.nn import GridClassifier, build, classifier_options, suggest
 
 SMALL: dict[str, Any] = {"width": 16, "multipliers": (1, 2), "attention": (1,), "head_size": 16}
 ODD = [(1, (7,)), (2, (5, 7)), (2, (1, 9)), (3, (3, 5, 2))]
@@ -32,8 +32,8 @@ def test_to_a_new_network_all_classes_are_equally_likely(variant: dict, draw: Dr
 def test_gradient_reaches_every_parameter_on_a_grid_of_any_size(
     dims: int, grid: tuple[int, ...], variant: dict, draw: Draw, wake: Wake
 ) -> None:
-    network = wake(GridClassifier(dims, 2, 3, **SMALL, **variant, conditions={"side": Label(2)}))
-    logits = network(draw(2, 2, *grid), draw(2), {"side": torch.tensor([0, 1])})
+    network = wake(GridClassifier(dims, 2, 3, **SMALL, **variant))
+    logits = network(draw(2, 2, *grid), draw(2))
     assert logits.shape == (2, 3)
     logits.square().sum().backward()
     silent = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
@@ -133,5 +133,5 @@ def test_wrong_input_is_refused() -> None:
         network(torch.zeros(2, 8, 8, 3), torch.zeros(2))
     with pytest.raises(ShapeError, match="One number per row"):
         network(torch.zeros(2, 3, 8, 8), torch.zeros(1))
-    with pytest.raises(ConditionError, match="without conditions"):
-        network(torch.zeros(2, 3, 8, 8), torch.zeros(2), {"y": torch.zeros(2, dtype=torch.long)})
+    with pytest.raises(ConfigError, match="unknown option 'conditions'"):
+        build(network.options | {"conditions": {"y": {"kind": "label", "classes": 2}}})
