@@ -48,6 +48,8 @@ class Stream(IntEnum):
     AUGMENT_DROPOUT = 18
     AUGMENT_FIXED = 19
     CASCADE = 20
+    POSTERIOR = 21
+    RESAMPLE = 22
 
 
 def _generator(seed: int, stream: int, step: int, block: int) -> np.random.Generator:

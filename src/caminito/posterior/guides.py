@@ -1,0 +1,317 @@
+"""Guides: from a denoiser to the denoiser of E[x0 | x_t, y], as each method takes it.
+
+With D = E[x0 | x_t] and V = Cov[x0 | x_t] = (sigma^2 / alpha) dD/dx_t, and y seen with noise of covariance R,
+
+    D_y = D + V A^T (R + A V A^T)^-1 (y - A D)
+
+is exact where x0 given x_t is Gaussian. The methods differ in what they put in the place of V:
+
+==========  =============================================  ======================  ===================================
+name        V (left), V (within the inverse)               cost of a step          source
+==========  =============================================  ======================  ===================================
+`mmps`      V, V                                           1 call, its derivative  Rozet et al. 2024 (MMPS)
+                                                           once per entry of y or
+                                                           per iteration
+`pigdm`     V, r^2 I                                       1 call, 1 derivative    Song et al. 2023 (PiGDM), eq. 8
+`jfps`      (S^-1 + alpha^2 / sigma^2 I)^-1, the same      1 call, no derivative   Gaussian data of covariance S
+`diffpir`   sigma^2 / (alpha^2 lambda) I, the same         1 call, no derivative   Zhu et al. 2023 (DiffPIR), eq. 12-13
+`ddnm`      infinity: A D becomes y                        1 call, no derivative   Wang et al. 2023 (DDNM), eq. 13
+==========  =============================================  ======================  ===================================
+
+All are biased where x0 given x_t has several modes, however good the denoiser: D_y is then the mean of a normal that
+the data never were. Those without a derivative work with trees and closed boxes. Where alpha = 0 nothing of x_t is of
+the data, and V is unknown: D is left as it is for that step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from caminito._errors import ConfigError
+from caminito.denoiser import Condition, Denoiser, Wrapped
+from caminito.denoiser.gaussian import Spectrum
+from caminito.posterior.observation import Observation
+from caminito.process import times
+from caminito.process.base import Time, as_time
+
+__all__ = ["Local", "ddnm", "diffpir", "jfps", "local", "mmps", "pigdm"]
+
+_DENSE = 8  # entries seen, up to which the covariance of what is seen is written out
+_CERTAIN = 1e8
+
+
+class Local(NamedTuple):
+    """What a denoiser says around a point.
+
+    Attributes
+    ----------
+    mean : tensor (B, *event)
+        D, without a graph.
+    times_var : (B, *event) -> (B, *event)
+        V u, by one derivative of the denoiser.
+    push, pull
+        A and its adjoint, of a nonlinear operator at D.
+    """
+
+    mean: Tensor
+    times_var: Callable[[Tensor], Tensor]
+    push: Callable[[Tensor], Tensor]
+    pull: Callable[[Tensor], Tensor]
+
+
+def mmps(denoiser: Denoiser, seen: Observation, *, iterations: int | None = None) -> Denoiser:
+    """Moment matching: V is the denoiser's own.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+        One that torch can differentiate.
+    seen : Observation
+        By a linear operator, or by another, which is then linearised at D.
+    iterations : int, optional
+        Of conjugate gradients, each one derivative. Unless given: up to 8 entries seen the system is written out and
+        solved, beyond that 5.
+
+    Notes
+    -----
+    Exact for Gaussian data. Source: Rozet et al. 2024, algorithm 2-3.
+    """
+    if iterations is not None and iterations < 1:
+        raise ConfigError(f"iterations: expected a whole number >= 1, got {iterations!r}.")
+
+    def led(x_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
+        here = local(denoiser, seen, x_t, t, cond)
+        r = seen.residual(here.mean)
+        if iterations is None and seen.size <= _DENSE:
+            cross, cov = covariances(here, seen, x_t)
+            return here.mean + (cross * solved(cov, r)[:, :, None]).sum(1).reshape(x_t.shape)
+        u = conjugate(lambda v: seen.noise_times(v) + here.push(here.times_var(here.pull(v))), r, iterations or 5)
+        return here.mean + here.times_var(here.pull(u))
+
+    return _Led(denoiser, led)
+
+
+def pigdm(denoiser: Denoiser, seen: Observation) -> Denoiser:
+    """Within the inverse, V is r^2 I with r^2 = q sigma^2 / (alpha^2 q + sigma^2), q the variance of the data.
+
+    Notes
+    -----
+    Source: Song et al. 2023 (PiGDM), eq. 8, with the r of its section 4 for data of variance q.
+    """
+    _linear(seen, "pigdm")
+
+    def led(x_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
+        here = local(denoiser, seen, x_t, t, cond)
+        u = seen.solve(seen.residual(here.mean), spread_of(denoiser, t))
+        return here.mean + here.times_var(here.pull(u))
+
+    return _Led(denoiser, led)
+
+
+def jfps(denoiser: Denoiser, seen: Observation, *, cov: Tensor | float | None = None, iterations: int = 20) -> Denoiser:
+    """V is that of Gaussian data: no derivative, so the denoiser may be of trees.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+    seen : Observation
+    cov : number, diagonal (*event) or matrix (d, d), optional
+        S, of the data; the variances that the denoiser knows of them unless given.
+    iterations : int
+        At most, of conjugate gradients, none of which calls the denoiser.
+
+    Notes
+    -----
+    Exact for Gaussian data whose covariance is given.
+    """
+    _linear(seen, "jfps")
+    given = torch.as_tensor(denoiser.data_moments[1] if cov is None else cov, dtype=torch.float64)
+    if cov is None and given.ndim:
+        given = given.expand(seen.event)
+    spectrum = Spectrum.of(given, seen.event)
+
+    def led(x_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
+        with torch.no_grad():
+            mean = denoiser.mean(x_t, t, cond)
+        alpha, sigma = (v.reshape(-1, 1) for v in denoiser.process.kernel(t))
+        q = spectrum.values
+        shrunk = (q * sigma**2 / (alpha**2 * q + sigma**2)).to(mean)
+
+        def times_var(u: Tensor) -> Tensor:
+            return spectrum.back(shrunk * spectrum.into(u.flatten(1))).reshape(u.shape)
+
+        def system(v: Tensor) -> Tensor:
+            return seen.noise_times(v) + seen.push(times_var(seen.pull(v)))
+
+        return mean + times_var(seen.pull(conjugate(system, seen.residual(mean), iterations)))
+
+    return _Led(denoiser, led)
+
+
+def diffpir(denoiser: Denoiser, seen: Observation, *, trust: float = 1.0) -> Denoiser:
+    """The point nearest to D and to what was seen: argmin |y - A x|_R^2 + lambda alpha^2 / sigma^2 |x - D|^2.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+    seen : Observation
+    trust : float > 0
+        lambda: the larger, the more D counts.
+
+    Notes
+    -----
+    Source: Zhu et al. 2023, eq. 12-13; the walk there is DDIM with a share of fresh noise.
+    """
+    _linear(seen, "diffpir")
+    if not trust > 0:
+        raise ConfigError(f"trust: expected a number > 0, got {trust!r}.")
+
+    def led(x_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
+        with torch.no_grad():
+            mean = denoiser.mean(x_t, t, cond)
+        alpha, sigma = denoiser.process.kernel(t)
+        c = sigma**2 / (alpha**2 * trust)
+        return mean + times(c, seen.pull(seen.solve(seen.residual(mean), c)))
+
+    return _Led(denoiser, led)
+
+
+def ddnm(denoiser: Denoiser, seen: Observation) -> Denoiser:
+    """What was seen takes the place of what D says of it: D + A^+ (y - A D). Noise is not allowed for.
+
+    Notes
+    -----
+    Source: Wang et al. 2023 (DDNM), eq. 13.
+    """
+    _linear(seen, "ddnm")
+    large = _CERTAIN * max(1.0, float(seen.var.max()))
+
+    def led(x_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
+        with torch.no_grad():
+            mean = denoiser.mean(x_t, t, cond)
+        return mean + large * seen.pull(seen.solve(seen.residual(mean), large))
+
+    return _Led(denoiser, led)
+
+
+class _Led(Wrapped):
+    """A denoiser with the mean of a guide; a variance stays that of the denoiser."""
+
+    def __init__(self, denoiser: Denoiser, led: Callable[[Tensor, Tensor, Condition], Tensor]) -> None:
+        super().__init__(denoiser)
+        self.led = led
+
+    def mean(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
+        """D_y."""
+        time = as_time(t)
+        if bool((self.process.kernel(time).scale == 0).any()):
+            return self.denoiser.mean(x_t, t, cond)
+        return self.led(x_t, time, cond)
+
+    def moments(self, x_t: Tensor, t: Time, cond: Condition = None) -> tuple[Tensor, Tensor | None]:
+        """D_y, and the variance without y."""
+        return self.mean(x_t, t, cond), self.denoiser.var(x_t, t, cond)
+
+    def log_marginal(self, x_t: Tensor, t: Time, cond: Condition = None) -> None:
+        """Unknown."""
+
+
+def local(denoiser: Denoiser, seen: Observation, x_t: Tensor, t: Tensor, cond: Condition = None) -> Local:
+    """D, and V as a map, from one call of the denoiser.
+
+    Raises
+    ------
+    ConfigError
+        If the denoiser cannot be differentiated.
+    """
+    with torch.enable_grad():
+        x = x_t.detach().requires_grad_()
+        mean = denoiser.mean(x, t, cond)
+    if not mean.requires_grad:
+        raise ConfigError(
+            "method: expected a denoiser that torch can differentiate, got one that it cannot (trees, a closed box). "
+            "Use method='split-smc' or 'jfps'."
+        )
+    alpha, sigma = denoiser.process.kernel(t)
+
+    def times_var(u: Tensor) -> Tensor:
+        (back,) = torch.autograd.grad(mean, x, u, retain_graph=True)
+        return times(sigma**2 / alpha, back)
+
+    out = mean.detach()
+    if seen.operator.is_linear:
+        return Local(out, times_var, seen.push, seen.pull)
+
+    def push(v: Tensor) -> Tensor:
+        return seen.of_seen(torch.func.jvp(seen.operator, (out,), (v,))[1])
+
+    def pull(u: Tensor) -> Tensor:
+        with torch.enable_grad():
+            point = out.detach().requires_grad_()
+            image = seen.operator(point)
+            (back,) = torch.autograd.grad(image, point, seen.of_seen(u).reshape(image.shape))
+        return back
+
+    return Local(out, times_var, push, pull)
+
+
+def covariances(here: Local, seen: Observation, x_t: Tensor) -> tuple[Tensor, Tensor]:
+    """V A^T, shape (B, m, d), and R + A V A^T, shape (B, m, m), float64, written out by m derivatives."""
+    cross, seen_cross = [], []
+    for j in range(seen.size):
+        unit = torch.zeros(len(x_t), seen.size, dtype=x_t.dtype, device=x_t.device)
+        unit[:, j] = 1
+        column = here.times_var(here.pull(unit))
+        cross.append(column.flatten(1))
+        seen_cross.append(here.push(column))
+    cov = torch.stack(seen_cross, 1).to(torch.float64)
+    values, basis = torch.linalg.eigh((cov + cov.mT) / 2)
+    cov = (basis * values.clamp_min(0)[:, None]) @ basis.mT  # a learnt denoiser may be wrong in sign
+    present = seen.spread(seen.present, len(x_t)).to(cov)
+    noise = torch.diag(seen.var) if seen.cov is None else seen.cov
+    cov = cov + noise.to(cov) * present[:, :, None] * present[:, None, :] + torch.diag_embed(1 - present)
+    return torch.stack(cross, 1), cov
+
+
+def solved(cov: Tensor, r: Tensor) -> Tensor:
+    """cov^-1 r for each row."""
+    out: Tensor = torch.linalg.solve(cov, r.to(cov)[:, :, None])[:, :, 0].to(r)
+    return out
+
+
+def conjugate(system: Callable[[Tensor], Tensor], r: Tensor, iterations: int, tolerance: float = 1e-12) -> Tensor:
+    """u with system(u) = r, row by row, by conjugate gradients from 0.
+
+    A row stops where its residual is `tolerance` of r, and where the system shows itself not to be positive, which that
+    of a learnt denoiser need not be.
+    """
+    u, left, way = torch.zeros_like(r), r, r
+    size = (left * left).sum(1, keepdim=True)
+    enough = tolerance**2 * size
+    for _ in range(min(iterations, r.shape[1])):
+        image = system(way)
+        curve = (way * image).sum(1, keepdim=True)
+        goes = (curve > 0) & (size > enough)
+        if not bool(goes.any()):
+            break
+        step = torch.where(goes, size / curve.where(goes, torch.ones_like(curve)), torch.zeros_like(size))
+        u, left = u + step * way, left - step * image
+        before, size = size, torch.where(goes, (left * left).sum(1, keepdim=True), torch.zeros_like(size))
+        way = torch.where(goes, left + size / before.clamp_min(torch.finfo(r.dtype).tiny) * way, torch.zeros_like(way))
+    return u
+
+
+def spread_of(denoiser: Denoiser, t: Tensor) -> Tensor:
+    """q sigma^2 / (alpha^2 q + sigma^2), the variance left of Gaussian data of variance q."""
+    q = torch.as_tensor(denoiser.data_moments[1], dtype=torch.float64).mean()
+    alpha, sigma = denoiser.process.kernel(t)
+    return q * sigma**2 / (alpha**2 * q + sigma**2)
+
+
+def _linear(seen: Observation, name: str) -> None:
+    if not seen.operator.is_linear:
+        raise ConfigError(f"operator: expected a linear one for {name!r}, got a nonlinear one. Use 'tds' or 'mmps'.")
