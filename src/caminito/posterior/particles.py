@@ -5,9 +5,9 @@ costs. With psi_t(x_t) = N(y; A D, R + A V A^T), the likelihood as the denoiser 
 
     x_s ~ q = N(c0 D_y + ct x_t, std^2),     w = psi_s(x_s) p(x_s | x_t) / (psi_t(x_t) q(x_s | x_t)),
 
-p the same normal around D; std^2 is that of the bridge and c0^2 times the mean variance of x0 given x_t (of each entry,
-where the denoiser knows it). Whatever psi is, the weighted particles are of p(x0 | y) but for the size of the steps, as K
-grows: a bad psi costs particles, not truth.
+p the same normal around D; std^2 is that of the bridge and c0^2 times the mean variance of x0 given x_t (of each
+entry, where the denoiser knows it). Whatever psi is, the weighted particles are of p(x0 | y) but for the size of the
+steps, as K grows: a bad psi costs particles, not truth.
 
 `split_smc` walks from the whole prior to the posterior through p(x) N(y; A x, R + rho^2 A A^T), rho falling to 0. Its
 weights are ratios of known normals; its moves are sweeps of split Gibbs, z | x, y in closed form and x | z by the

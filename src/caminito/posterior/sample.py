@@ -57,6 +57,7 @@ _WALKS: dict[str, Callable[..., Tensor]] = {"repaint": walks.repaint, "dps": wal
 _EXACT = ("repaint", "ddnm")  # methods that take an observation without noise
 _STEPS = {"tds": 200, "dps": 200, "split-smc": 30, "split-gibbs": 30}
 _LEAST = 16  # particles
+_MANY = 64  # entries seen
 _FEW = 0.05  # share of particles: fewer that count, or fewer ancestors, are warned of
 
 
@@ -89,7 +90,8 @@ def posterior(
     noise : number, tensor (*seen), or tensor (m, m)
         Standard deviation, of all entries or each; or a covariance. In the units of y.
     method : str
-        See above; "auto" is `tds`, or `split-smc` where the prior cannot be differentiated.
+        See above; "auto" is `tds`, `split-smc` where the prior cannot be differentiated, and `mmps` where more than 64
+        entries are seen: weights of so many do not bear the errors of a learnt denoiser.
     n : int
         Draws of each observation.
     particles : int >= 2, optional
@@ -147,7 +149,7 @@ def posterior(
     seen = observe(y, operator, noise, tuple(prior.event_shape), dtype=dtype)
     is_one = y.ndim == len(seen.operator.seen(seen.event))
     if method == "auto":
-        method = "tds" if _has_derivative(prior, seen, cond) else "split-smc"
+        method = _chosen(prior, seen, cond)
     if seen.is_exact and method not in _EXACT:
         raise ConfigError(
             f"noise: expected more than 0 for {method!r}, got 0. Give the noise of the instrument, a rounding error at "
@@ -237,12 +239,14 @@ def _by_particles(
     )
 
 
-def _has_derivative(prior: Denoiser, seen: Observation, cond: Condition) -> bool:
-    """Whether a call of the prior can be differentiated."""
-    t = torch.tensor(grids.grid(prior.process, 4)[-2])
+def _chosen(prior: Denoiser, seen: Observation, cond: Condition) -> str:
+    """The method that "auto" stands for."""
+    t = grids.grid(prior.process, 4)[-2]
     with torch.enable_grad():
         x = torch.zeros(seen.count, *seen.event, dtype=seen.y.dtype, requires_grad=True)
-        return prior.mean(x, t, for_particles(cond, seen.count, 1)).requires_grad
+        if not prior.mean(x, t, for_particles(cond, seen.count, 1)).requires_grad:
+            return "split-smc"
+    return "tds" if int(seen.present.sum(1).max()) <= _MANY else "mmps"
 
 
 def _known(method: str, rule: Callable[..., Any], options: dict[str, Any] | None) -> None:
