@@ -6,6 +6,7 @@ No picture needs a display or leaves state behind; `png_bytes` turns one into a 
 from __future__ import annotations
 
 from caminito.plot.bars import scores, time_spent
+from caminito.plot.calibration import calibration
 from caminito.plot.chain import diffusion_paths, kernels, marginals, terminal
 from caminito.plot.clouds import clouds
 from caminito.plot.curves import errors_by_evaluations, loss_by_level, loss_curves, noise_tables, schedule
@@ -19,6 +20,7 @@ from caminito.plot.style import theme
 from caminito.plot.tree import jump_tree
 
 __all__ = [
+    "calibration",
     "clouds",
     "corruption",
     "departures",
