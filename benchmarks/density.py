@@ -41,6 +41,7 @@ from torch import Tensor
 
 import _nuts
 from _common import RESULTS, write
+from _points import Points, brief, told
 from caminito.denoiser import GaussianDenoiser
 from caminito.density import DensityResult, diffuse_and_invert, flow, invert, sample
 from caminito.metrics import c2st
@@ -64,47 +65,12 @@ MULTIMODAL: dict[str, Callable[[], KnownTarget]] = {
     "bananas d=30": lambda: targets.bananas(30),
 }
 
-# -- points that are kept ----------------------------------------------------------------------------------------------
+# -- points ------------------------------------------------------------------------------------------------------------
 
 
-class Points:
-    """Figures by the name of a point; those of a run that was stopped are not measured again."""
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        self.path = args.out / f"scratch_density_{args.part}.json"
-        self.found: dict[str, Any] = {}
-        if args.resume and self.path.exists():
-            self.found = json.loads(self.path.read_text())
-
-    def get(self, name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What is known of a point, measured unless it is."""
-        if name not in self.found:
-            self.found[name] = {key: brief(value) for key, value in measure().items()}
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(json.dumps(self.found))
-            print(name, {k: v for k, v in self.found[name].items() if k != "curve"}, flush=True)
-        return self.found[name]
-
-    def seeds(self, name: str, count: int, measure: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
-        """The same for seeds 0, 1, ..."""
-        return [self.get(f"{name}/{seed}", partial(measure, seed)) for seed in range(count)]
-
-
-def brief(value: Any) -> Any:
-    """Four digits."""
-    return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
-def told(rows: Sequence[dict[str, Any]], name: str, limit: float | None = None, floor: float = 1.0) -> dict[str, Any]:
-    """Median and worst over seeds of the size of a figure, over its floor; how many are within a limit."""
-    values = [abs(row[name]) / floor for row in rows if row.get(name) is not None]
-    if not values:
-        return {}
-    out: dict[str, Any] = {"median": brief(float(np.median(values))), "worst": brief(float(max(values)))}
-    if limit is not None:
-        out["asked"] = limit
-        out["held"] = f"{sum(value <= limit for value in values)} of {len(values)}"
-    return out
+def points_of(args: argparse.Namespace) -> Points:
+    """Where the points of a part are kept."""
+    return Points(args.out / f"scratch_density_{args.part}.json", args.resume, hidden=("curve",))
 
 
 def chosen(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
@@ -180,7 +146,7 @@ def normal(x: Tensor) -> Tensor:
 
 def law(args: argparse.Namespace) -> dict[str, Any]:
     """Variances beside their closed forms."""
-    points, n = Points(args), args.points
+    points, n = points_of(args), args.points
 
     def spread(x: Tensor, expected: float, seconds: float) -> dict[str, Any]:
         ratio = float(x.square().mean()) / expected
@@ -261,7 +227,7 @@ def far_apart(target: KnownTarget, seed: int) -> dict[str, Any]:
 
 def multimodal(args: argparse.Namespace) -> dict[str, Any]:
     """Where the modes are far apart, and nobody says where or how far."""
-    points, out = Points(args), {}
+    points, out = points_of(args), {}
     for name in chosen(args, list(MULTIMODAL)):
         target = MULTIMODAL[name]()
         rows = points.seeds(name, args.seeds, partial(far_apart, target))
@@ -366,7 +332,7 @@ def regression(seed: int) -> dict[str, Any]:
 
 def shapes(args: argparse.Namespace) -> dict[str, Any]:
     """Where modes are not isolated normals."""
-    points, out = Points(args), {}
+    points, out = points_of(args), {}
     whole: dict[str, Callable[[int], dict[str, Any]]] = {
         **{f"phi4 h={strength:g}": partial(field, strength) for strength in FIELDS},
         "rings": ring,
@@ -426,7 +392,7 @@ def named_floor(name: str, n: int) -> dict[str, float]:
 
 def named(args: argparse.Namespace) -> dict[str, Any]:
     """Who pays for each point gets fewer of them: every score is held against exact draws of as many."""
-    points, out = Points(args), {}
+    points, out = points_of(args), {}
 
     def one(name: str, method: str, seed: int) -> dict[str, Any]:
         target, n = NAMED[name](), COUNTS[method]
@@ -507,7 +473,7 @@ def worth(parts: Sequence[np.ndarray]) -> float:
 def nuts(args: argparse.Namespace) -> dict[str, Any]:
     """On modes far apart by their weights, on one mode by time."""
     _nuts.needed()
-    points = Points(args)
+    points = points_of(args)
     out: dict[str, Any] = {"multimodal": {}, "unimodal": {}}
     for name in chosen(args, DUELS):
         out["multimodal"][name] = duel(args, points, name)
@@ -516,7 +482,7 @@ def nuts(args: argparse.Namespace) -> dict[str, Any]:
         out["unimodal"][name] = race(args, points, name)
         print(name, json.dumps(out["unimodal"][name]), flush=True)
     if out["multimodal"]:
-        draw(out["multimodal"], args.out / "density_multimodal.png")
+        draw(out["multimodal"], args.out / "density_nuts.png")
     return {"chains, warm-up, draws at least, told": CHAINS, "sizes of ours": SIZES, **out}
 
 

@@ -170,6 +170,49 @@ SPANISH = {
     "CPU-s": "s de CPU",
     "images; the same network in 128 steps": "imágenes; la misma red en 128 pasos",
     "real training images": "imágenes reales de entrenamiento",
+    "no guidance": "sin guía",
+    "classifier": "clasificador",
+    "interval": "intervalo",
+    "autoguidance": "autoguía",
+    "way, scale": "modo, escala",
+    "of the class asked for": "de la clase pedida",
+    "Fréchet, class by class": "Fréchet, clase a clase",
+    "time over unguided": "tiempo entre el de sin guía",
+    "samples per row": "muestras por fila",
+    "steps": "pasos",
+    "Of each way, the scale with the least Fréchet distance and the one with most of the class asked for.": (
+        "De cada modo, la escala de menor distancia de Fréchet y la de más muestras de la clase pedida."
+    ),
+    "Accuracy .985 with .85 of the unguided recall:": "Acierto de 0.985 con 0.85 de la exhaustividad sin guía:",
+    "captions, scale": "textos, escala",
+    "seen": "vistos",
+    "new": "nuevos",
+    "class": "clase",
+    "count": "número",
+    "place": "lugar",
+    "size": "tamaño",
+    "mean of the four": "media de los cuatro",
+    "all four": "los cuatro",
+    "real images": "imágenes reales",
+    "real images, captions of others": "imágenes reales, textos de otras",
+    "training steps": "pasos de entrenamiento",
+    "In brackets: intervals of 95 %.": "Entre paréntesis: intervalos del 95 %.",
+    "enlarged from 7 x 7": "ampliadas de 7 x 7",
+    "bicubic": "bicúbica",
+    "regression": "regresión",
+    "truth": "verdad",
+    "direct": "directo",
+    "cascade at": "cascada con",
+    "PSNR of one, dB": "PSNR de una, dB",
+    "PSNR of the mean, dB": "PSNR de la media, dB",
+    "PSNR shrunk again, dB": "PSNR reducida otra vez, dB",
+    "images from nothing": "imágenes de la nada",
+    "images, PSNR of the first": "imágenes, PSNR de las primeras",
+    "the mean is of": "la media es de",
+    "draws. Training steps:": "sorteos. Pasos de entrenamiento:",
+    "base": "base",
+    "middle": "media",
+    "last": "última",
 }
 
 
@@ -625,6 +668,111 @@ def _spread(found: Mapping[str, Any] | None) -> str:
     return f"{number(found['median'])} ({number(found['worst'])})" if found else DASH
 
 
+def conditional(facts: Mapping[str, Any], language: str) -> list[str]:
+    """conditional_*.json: two scales of each way, by Frechet distance and by accuracy."""
+    columns = {
+        "accuracy": "of the class asked for",
+        "frechet": "Fréchet",
+        "frechet_of_classes": "Fréchet, class by class",
+        "precision": "precision",
+        "recall": "recall",
+    }
+    names = {"auto": "autoguidance"}
+    costs, rows = facts.get("seconds over unguided", {}), []
+
+    def row(title: str, found: Mapping[str, Any], cost: Any = None) -> None:
+        rows.append([title, *(number(found.get(key)) for key in columns), number(cost)])
+
+    row(say("no guidance", language), facts.get("none", {}), costs.get("none"))
+    for way, scales in facts.get("ways", {}).items():
+        nearest = min(scales, key=lambda scale: scales[scale]["frechet"])
+        surest = max(scales, key=lambda scale: scales[scale]["accuracy"])
+        for scale in sorted({nearest, surest}, key=float):
+            row(f"{say(names.get(way, way), language)}, {scale}", scales[scale], costs.get(way))
+    row(say("real training images", language), facts.get("real training images (floor)", {}))
+    told = [
+        f"{facts.get('samples', DASH)} {say('samples per row', language)}, {facts.get('steps', DASH)} "
+        f"{say('steps', language)};",
+        f"{say('accuracy of the judging classifier', language)} {number(facts.get('judge_accuracy'))}.",
+        say(
+            "Of each way, the scale with the least Fréchet distance and the one with most of the class asked for.",
+            language,
+        ),
+    ]
+    held = facts.get("accuracy .985 at .85 of the unguided recall")
+    if held is not None:
+        told.append(
+            f"{say('Accuracy .985 with .85 of the unguided recall:', language)} "
+            f"{', '.join(_way_said(each, names, language) for each in held) or DASH}."
+        )
+    head = [say(word, language) for word in ("way, scale", *columns.values(), "time over unguided")]
+    return [*table(head, rows), "", " ".join(told)]
+
+
+def _way_said(point: str, names: Mapping[str, str], language: str) -> str:
+    way, _, scale = point.partition(" ")
+    return f"{say(names.get(way, way), language)} {scale}"
+
+
+def text(facts: Mapping[str, Any], language: str) -> list[str]:
+    """text.json: agreement with the caption, seen combinations first."""
+    single, whole = ("class", "count", "place", "size"), {"mean": "mean of the four", "joint": "all four"}
+    rows = []
+
+    def row(title: str, found: Mapping[str, Any]) -> None:
+        shares = [number(found.get(key, {}).get("share")) for key in single]
+        wide = [found.get(key, {}) for key in whole]
+        spans = [f"{number(f.get('share'))} ({number(f.get('low'))} .. {number(f.get('high'))})" for f in wide]
+        rows.append([title, *shares, *spans])
+
+    for part in ("seen", "new"):
+        for scale, found in facts.get("scales", {}).items():
+            row(f"{say(part, language)}, {scale}", found.get(part, {}))
+        for key, words in (
+            ("real images (floor)", "real images"),
+            ("real images, captions of others", "real images, captions of others"),
+        ):
+            row(f"{say(part, language)}, {say(words, language)}", facts.get(key, {}).get(part, {}))
+    told = (
+        f"{facts.get('samples', DASH)} {say('samples per row', language)}, {facts.get('steps', DASH)} "
+        f"{say('steps', language)}; {number(facts.get('training', {}).get('steps'))} "
+        f"{say('training steps', language)}. {say('In brackets: intervals of 95 %.', language)}"
+    )
+    head = [say(word, language) for word in ("captions, scale", *single, *whole.values())]
+    return [*table(head, rows), "", told]
+
+
+def cascade(facts: Mapping[str, Any], language: str) -> list[str]:
+    """cascade.json: images enlarged, then images from nothing."""
+    rows = []
+    for name, found in facts.get("enlarged", {}).items():
+        one, mean = found.get("first", {}), found.get("mean", {})
+        cells = (one.get("psnr"), mean.get("psnr"), one.get("psnr_low"), found.get("frechet"))
+        rows.append([_stage_said(name, language), *map(number, cells)])
+    words = ("enlarged from 7 x 7", "PSNR of one, dB", "PSNR of the mean, dB", "PSNR shrunk again, dB", "Fréchet")
+    first = table([say(word, language) for word in words], rows)
+    keys = ("frechet", "precision", "recall")
+    rows = [
+        [_stage_said(name, language), *(number(found.get(key)) for key in keys)]
+        for name, found in facts.get("from nothing", {}).items()
+    ]
+    words = ("images from nothing", "Fréchet", "precision", "recall")
+    training = facts.get("training", {})
+    draws = max((found["mean"]["draws"] for found in facts.get("enlarged", {}).values()), default=DASH)
+    steps = ", ".join(f"{say(name, language)} {number(each.get('steps'))}" for name, each in training.items())
+    told = (
+        f"{facts.get('samples', DASH)} {say('images, PSNR of the first', language)} {facts.get('means', DASH)}; "
+        f"{say('the mean is of', language)} {draws} "
+        f"{say('draws. Training steps:', language)} {steps}."
+    )
+    return [*first, "", *table([say(word, language) for word in words], rows), "", told]
+
+
+def _stage_said(name: str, language: str) -> str:
+    begins = "cascade at"
+    return f"{say(begins, language)}{name.removeprefix(begins)}" if name.startswith(begins) else say(name, language)
+
+
 TABLES = {
     "digits": digits,
     "toys": toys,
@@ -636,6 +784,10 @@ TABLES = {
     "ddpm_mnist": ddpm,
     "unet_ablation": unet_ablation,
     "trilemma": trilemma,
+    "conditional_mnist": conditional,
+    "conditional_fashion_mnist": conditional,
+    "text": text,
+    "cascade": cascade,
     "tables_forest27": tables_forest27,
     "tables_side": tables_side,
     "tables_large": tables_large,
@@ -650,6 +802,7 @@ TABLES = {
 }
 SCRIPTS = {f"few_steps_{data}": f"few_steps.py --data {data} --name few_steps_{data}" for data in ("digits", "mnist")}
 SCRIPTS |= {f"ddpm_{data}": f"ddpm.py --data {data}" for data in ("digits", "mnist")}
+SCRIPTS |= {f"conditional_{data}": f"conditional.py --data {data}" for data in ("mnist", "fashion_mnist")}
 SCRIPTS |= {name: f"tables.py --part {name.removeprefix('tables_')}" for name in TABLES if name.startswith("tables_")}
 SCRIPTS |= {
     name: f"density.py --part {name.removeprefix('density_')}" for name in TABLES if name.startswith("density_")

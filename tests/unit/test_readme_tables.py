@@ -34,6 +34,15 @@ def test_every_readme_has_every_table_once(tables):
         assert found == list(tables.TABLES)
 
 
+def test_every_picture_of_a_result_is_there_and_named_for_it(tables):
+    found = [
+        re.findall(r"\]\((benchmarks/\S+\.png)\)", path.read_text(encoding="utf-8")) for path in tables.READMES.values()
+    ]
+    assert found[0] and found[0] == found[1]
+    for path in (ROOT / name for name in found[0]):
+        assert path.is_file() and path.with_suffix(".json").is_file(), path
+
+
 def test_both_readmes_show_the_same_python(tables):
     english, spanish = (
         [line.split("  #")[0] for line in _python(path)] for path in (tables.READMES["en"], tables.READMES["es"])
