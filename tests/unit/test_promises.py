@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -41,3 +42,18 @@ def test_every_module_says_what_it_is_and_what_it_offers():
         assert text.startswith('"""'), path
         if not path.name.startswith("_") or path.name == "__init__.py":
             assert "__all__" in text, path
+
+
+def test_no_module_takes_a_private_name_of_another():
+    """A private module (_random) may be imported; a name with an underscore within a module is that module's own."""
+    taken = []
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("caminito"):
+                continue
+            home = SOURCE.parent.joinpath(*str(node.module).split("."))
+            for name in (each.name for each in node.names):
+                private = name.startswith("_") and not name.endswith("__")
+                if private and not (home / name).is_dir() and not (home / f"{name}.py").is_file():
+                    taken.append(f"{path.relative_to(SOURCE)}: {node.module}.{name}")
+    assert taken == []

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from caminito._errors import ConditionError, ConfigError
+from caminito.cli.condition_image import files_of, read_items
 from caminito.cli.options import network_of, refuse_flags
 
 if TYPE_CHECKING:
@@ -42,7 +45,9 @@ GuidanceBy = Annotated[
 GuidanceInterval = Annotated[
     str | None,
     typer.Option(
-        "--guidance-interval", metavar="LOW..HIGH", help="Noise levels sigma / alpha at which to guide: .2..2."
+        "--guidance-interval",
+        metavar="LOW..HIGH",
+        help="Noise levels sigma / alpha at which to guide: .2..2, or .2.. with no upper end.",
     ),
 ]
 GuidanceRescale = Annotated[
@@ -89,15 +94,17 @@ class Asked:
         class_: str | None = None,
         text: str | None = None,
         file: Path | None = None,
+        images: Sequence[str] = (),
         classifier: NoisyClassifier | None = None,
     ) -> None:
         columns: dict[str, Any] = {} if file is None else _columns(file)
-        rows = len(next(iter(columns.values()))) if columns else None
-        if rows is not None and count not in (None, rows):
-            raise ConfigError(
-                f"-n: there is a sample for each of the {rows} rows of {file}, got {count}. Leave it out."
-            )
-        self.count = rows or (usual if count is None else count)
+        rows = {str(file): len(next(iter(columns.values())))} if columns else {}
+        for name, image in files_of(model, images).items():
+            _refuse_twice("--condition-image", name, columns, file)
+            columns[name] = read_items(model, name, image)
+            if len(columns[name]) > 1:
+                rows[str(image)] = len(columns[name])
+        self.count = _agreed(count, rows) or usual
         if class_ is not None:
             _refuse_twice("--class", "y", columns, file)
             columns["y"] = [class_] * self.count
@@ -115,6 +122,18 @@ class Asked:
             value, present = (codes[0], codes[1]) if isinstance(codes, tuple) else (codes, None)
             labels = codec.classes["y"][value.numpy()]
             self.labels = labels if present is None else _with_holes(labels, present.numpy())
+
+
+def _agreed(count: int | None, rows: Mapping[str, int]) -> int | None:
+    """The number of samples: that of the rows of files, which all have as many as were asked for."""
+    said = "-n"
+    for file, found in rows.items():
+        if count not in (None, found):
+            raise ConfigError(
+                f"{said}: there is a sample for each of the {found} rows of {file}, got {count}. Leave it out."
+            )
+        said, count = file, found
+    return count
 
 
 def dials(
@@ -137,14 +156,19 @@ def dials(
     if rescale is not None:
         out["rescale"] = rescale
     if interval is not None:
-        ends = re.fullmatch(r"\s*([\d.eE+-]+?)\s*\.\.\s*([\d.eE+-]+)\s*", interval)
-        try:
-            out["interval"] = (float(ends[1]), float(ends[2])) if ends else None
-        except ValueError:
-            out["interval"] = None
-        if out["interval"] is None:
-            raise ConfigError(f"--guidance-interval: expected LOW..HIGH, such as 0.2..2, got {interval!r}.")
+        out["interval"] = _interval(interval)
     return out
+
+
+def _interval(text: str) -> tuple[float, float | None]:
+    """The ends of "0.2..2" or "0.2,2"; no upper end where there is none, or it is inf."""
+    ends = re.fullmatch(r"\s*([\d.eE+-]+?)\s*(?:\.\.|,)\s*([\d.eE+-]*|inf)\s*", text)
+    with contextlib.suppress(ValueError):
+        if ends is not None:
+            return float(ends[1]), None if ends[2] in ("", "inf") else float(ends[2])
+    raise ConfigError(
+        f"--guidance-interval: expected LOW..HIGH, such as 0.2..2, or 0.2.. with no upper end, got {text!r}."
+    )
 
 
 def stages_of(run: Path, model: DiffusionModel, then: list[Path] | None) -> CascadeDiffusion | None:
@@ -178,8 +202,7 @@ def guide_of(run: Path, model: DiffusionModel, guide: str | None, by: str | None
     """
     if guide is None and by != "classifier":
         return None
-    from caminito._files import read_json
-    from caminito.estimators import DiffusionModel, NoisyClassifier
+    from caminito.estimators import CascadeDiffusion, DiffusionModel, NoisyClassifier
     from caminito.estimators.run import load
 
     if guide is not None and guide.startswith("step:"):
@@ -191,13 +214,11 @@ def guide_of(run: Path, model: DiffusionModel, guide: str | None, by: str | None
     if not folder.is_dir():
         hint = f" Train one: caminito train-classifier DATA --run {run}." if guide is None else ""
         raise ConfigError(f"--guide: expected a folder with a classifier or a run, there is none at {folder}.{hint}")
-    manifest = folder / "manifest.json"
-    if manifest.is_file() and read_json(manifest).get("estimator") == NoisyClassifier.__name__:
-        return NoisyClassifier.load(folder)
-    worse = load(folder)
-    if not isinstance(worse, DiffusionModel):
-        raise ConfigError(f"--guide: expected a classifier or a run of images or arrays, {folder} is one of a table.")
-    return worse
+    found = load(folder)
+    if isinstance(found, DiffusionModel | NoisyClassifier):
+        return found
+    what = "a cascade" if isinstance(found, CascadeDiffusion) else "one of a table"
+    raise ConfigError(f"--guide: expected a classifier or a run of images or arrays, {folder} is {what}.")
 
 
 def _refuse_twice(flag: str, name: str, columns: dict[str, Any], file: Path | None) -> None:

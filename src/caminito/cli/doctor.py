@@ -77,7 +77,7 @@ def _said(good: bool, name: str, remark: str) -> bool:
 def _checks(path: Path) -> Any:
     """(good, name, remark) of each check; later ones are left out where an earlier one makes them impossible."""
     from caminito.estimators import DiffusionModel
-    from caminito.estimators.run import Run, load, open_run
+    from caminito.estimators.run import Run, load_run, open_run
 
     try:
         run = open_run(path)
@@ -93,7 +93,7 @@ def _checks(path: Path) -> Any:
     if isinstance(run, Run) and run.has_checkpoint:
         yield _checkpoint(run)
     try:
-        model = load(path)
+        model = load_run(path)
     except CaminitoError as error:
         yield False, "model", str(error)
         return

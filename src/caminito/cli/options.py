@@ -156,9 +156,9 @@ def network_of(path: Path, doing: str) -> DiffusionModel:
         If there is no model.
     """
     from caminito.estimators import DiffusionModel
-    from caminito.estimators.run import load
+    from caminito.estimators.run import load_run
 
-    model = load(path)
+    model = load_run(path)
     if not isinstance(model, DiffusionModel):
         raise ConfigError(
             f"{doing}: expected the run of a network, {path} is one of a table, made by trees. What fits it: sample, "

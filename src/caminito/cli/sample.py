@@ -26,6 +26,7 @@ from caminito.cli.asked import (
     guide_of,
     stages_of,
 )
+from caminito.cli.condition_image import ConditionImage
 from caminito.cli.console import counted, duration, err, out
 from caminito.cli.options import RunPath, at_least, refuse_flags
 
@@ -93,6 +94,7 @@ def sample(
             help="A file with a column per condition and a row per sample; blanks are free.",
         ),
     ] = None,
+    condition_image: ConditionImage = None,
     guidance: Guidance = None,
     guidance_by: GuidanceBy = None,
     guidance_interval: GuidanceInterval = None,
@@ -106,11 +108,11 @@ def sample(
     at_least(0, seed=seed)
     from caminito.estimators import DiffusionModel
     from caminito.estimators.picture import recipe
-    from caminito.estimators.run import load
+    from caminito.estimators.run import load_run
     from caminito.sampling import solver_named
 
     rule = None if solver is None else solver_named(solver)
-    model = load(run)
+    model = load_run(run)
     of_networks: dict[str, Any] = {
         "--class": class_,
         "--steps": steps,
@@ -119,6 +121,7 @@ def sample(
         "--text": text,
         "--then": then or None,
         "--augmentation": augmentation,
+        "--condition-image": condition_image or None,
     }
     of_networks |= {"--guidance": guidance, "--guidance-by": guidance_by, "--guide": guide}
     of_networks |= {"--guidance-interval": guidance_interval, "--guidance-rescale": guidance_rescale}
@@ -142,16 +145,29 @@ def sample(
     note_unfinished(run, model)
     cascade = stages_of(run, model, then)
     last = model if cascade is None else cascade.stages[-1]
-    if model.conditions_.lowres:
-        err.print(f"note  this run enlarges: give it what another one draws, by --then {run}.", style="yellow")
     classifier = None if leads is None or isinstance(leads, DiffusionModel) else leads
     asked_ = Asked(
-        model, count=count, usual=_USUAL, seed=seed, class_=class_, text=text, file=condition, classifier=classifier
+        model,
+        count=count,
+        usual=_USUAL,
+        seed=seed,
+        class_=class_,
+        text=text,
+        file=condition,
+        images=condition_image or (),
+        classifier=classifier,
     )
+    if model.conditions_.lowres and not set(model.conditions_.lowres) & set(asked_.condition or ()):
+        err.print(
+            f"note  this run enlarges: give it what another one draws, by --then {run}, or an image of your own, by "
+            "--condition-image FILE.",
+            style="yellow",
+        )
     count = asked_.count
     named: list[str | None] = [f"n{count}", f"seed{seed}", class_ and f"class-{class_}", text and _words(text)]
     named += [
         _words(str(condition), condition.stem) if condition else None,
+        *(_words(image, Path(image.rpartition("=")[2]).stem) for image in condition_image or ()),
         f"{steps}steps" if steps else None,
         solver,
         in_range,
@@ -173,6 +189,7 @@ def sample(
         "average": average,
     }
     how |= {"condition": condition, "guidance": dialled, "guide": guide}
+    how |= {"condition_image": ", ".join(condition_image or ()) or None}
     how |= {"then": None if not then else ", ".join(path.resolve().name for path in then), "augmentation": augmentation}
     recorded = recipe(model, run.resolve().name, n_steps=steps, solver=rule, **how)
     clock = time.monotonic()
@@ -229,7 +246,7 @@ def _words(whole: str, shown: str | None = None) -> str:
 
 
 def _short(value: Any) -> str:
-    return "-".join(f"{end:g}" for end in value) if isinstance(value, tuple) else f"{value}"
+    return "-".join("inf" if end is None else f"{end:g}" for end in value) if isinstance(value, tuple) else f"{value}"
 
 
 def _has_picture(model: DiffusionModel) -> bool:

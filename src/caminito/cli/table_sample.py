@@ -100,10 +100,10 @@ def impute(
     at_least(0, seed=seed)
     if centre and draws > 1:
         raise ConfigError(f"--draws: expected 1 with --centre, which has one answer, got {draws}.")
-    from caminito.estimators.run import load
+    from caminito.estimators.run import load_run
     from caminito.estimators.table import TableDiffusion
 
-    model = load(run)
+    model = load_run(run)
     if not isinstance(model, TableDiffusion):
         raise ConfigError(f"impute: expected the run of a table, {run} is one of images or arrays. Use sample.")
     found = _run_of(run)

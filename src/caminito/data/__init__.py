@@ -1,6 +1,6 @@
 """Data: codecs between arrays and tensors, sources that read files, small data sets, and the split.
 
-Source   what a path holds: items, labels, captions, bad files, facts
+Source   what a path holds: items, labels, captions, bad files, facts; read_image for one file
 Codec    array <-> tensor, explicit and invertible
 TableCodec   table of any columns <-> float64 matrix, exactly; read_table and write_table for files
 TableSource   what a file holds that is a table: rows, columns, facts
@@ -8,6 +8,7 @@ shrink   items on a coarser grid, as the early stages of a cascade draw them
 TextEncoder   texts -> tensors that a network takes: HashingText without weights, TransformersText by a language model
 """
 
+from caminito.data._folder import read_image
 from caminito.data._table_file import MAX_CELLS, NA_VALUES, is_table, read_table, write_table
 from caminito.data.array import ArrayCodec
 from caminito.data.codec import Codec, codec_from_dict
@@ -51,6 +52,7 @@ __all__ = [
     "load_digits",
     "open_source",
     "open_table",
+    "read_image",
     "read_table",
     "shrink",
     "spiral",

@@ -25,9 +25,12 @@ from caminito._errors import ConfigError, DataError
 from caminito.data._contents import Contents, listing
 from caminito.data._resize import fit_image
 
-__all__ = ["IMAGE_SUFFIXES", "Color", "read_folder"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "Color", "read_folder", "read_image"]
 
 Color = Literal["auto", "grey", "rgb", "rgba"]
+
+MAX_PIXELS = 64_000_000
+"""Pixels of the largest image file that `open_source` and `read_image` decode unless told otherwise."""
 
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -131,6 +134,56 @@ def read_folder(
         contents.notes.append(f"{reduced} colour images of 16 bits per channel were read with 8 bits")
     _read_beside(root, good, contents)
     return contents
+
+
+def read_image(path: str | Path, *, color: Color = "auto", max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
+    """One image file, turned as its camera says.
+
+    Parameters
+    ----------
+    path : str or Path
+    color : {"auto", "grey", "rgb", "rgba"}
+        "auto": RGBA if it has an alpha channel or a transparent colour, else grey if it is grey, else RGB. A named
+        colour converts; "grey" and "rgb" drop alpha.
+    max_pixels : int
+        A file whose header says more is not decoded.
+
+    Returns
+    -------
+    array (height, width), or (height, width, 3 or 4) in colour
+        uint8; of grey images with more depth uint16, int32 or float32.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, it cannot be decoded, or has too many pixels.
+    ConfigError
+        If the colour is unknown, or more than an image of such depth has.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (3, 2), (255, 0, 0)).save(f"{folder}/red.png")
+    ...     read_image(f"{folder}/red.png").shape
+    (2, 3, 3)
+    """
+    path = Path(path)
+    if color not in ("auto", *_MODES):
+        raise ConfigError(f"color: expected 'auto', 'grey', 'rgb' or 'rgba', got {color!r}.")
+    if not path.exists():
+        raise DataError(f"{path}: expected an image file, there is nothing at this path. Check the spelling.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the cap on pixels is our own
+        header = _attempt(_header, path, max_pixels)
+        if not isinstance(header, _Header):
+            raise DataError(f"{path}: expected an image file, this one cannot be read: {header}.")
+        target, size, dtype = _common(path, {path: header}, None, color)
+        out = np.empty((*size, *(() if target == "grey" else (len(_MODES[target]),))), dtype)
+        if (reason := _attempt(_decode, path, header, target, size, out)) is not None:
+            raise DataError(f"{path}: expected an image file, this one cannot be read: {reason}.")
+    return out
 
 
 def _walk(root: Path) -> tuple[list[Path], Counter[str]]:

@@ -28,15 +28,12 @@ from caminito._errors import DataError
 from caminito.data._arrays import is_idx, read_idx, read_npy, read_npz
 from caminito.data._check import as_array, check_learnable, row_chunks
 from caminito.data._contents import Contents, class_numbers
-from caminito.data._folder import IMAGE_SUFFIXES, Color, read_folder
+from caminito.data._folder import IMAGE_SUFFIXES, MAX_PIXELS, Color, read_folder
 from caminito.data._resize import fit_array, target_size
 from caminito.data._table_file import is_table
 from caminito.data.datasets import load_digits
 
 __all__ = ["MAX_PIXELS", "Source", "describe_source", "open_source"]
-
-MAX_PIXELS = 64_000_000
-"""Pixels of the largest image file that `open_source` decodes unless told otherwise."""
 
 _READS = "the word digits, a folder of images, .npy, .npz, or IDX files (.gz too)"
 _TABLES = "tables are .csv, .tsv, .txt (.gz too), .parquet and .feather"

@@ -36,7 +36,7 @@ from caminito._errors import ConfigError, NonFiniteError
 from caminito._random import Stream, normal, seed_from
 from caminito.denoiser import Denoiser
 from caminito.density import denoising
-from caminito.density.invert import RandomState, _noise
+from caminito.density.invert import RandomState, checked_noise
 from caminito.density.target import LogProb, Target
 from caminito.process import times
 from caminito.process.grid import SIGMA_MAX, SIGMA_MIN
@@ -121,7 +121,7 @@ def flow(
             "as the density."
         )
     target = Target(source, dim, gradient=gradient)
-    high = _noise(noise)
+    high = checked_noise(noise)
     generator = torch.Generator().manual_seed(seed)
     start = math.hypot(high, std) * torch.randn(n, dim, generator=generator, dtype=torch.float64)
     return walk(target, start, _levels(high, high / 1000, steps), kappa, generator)
@@ -159,7 +159,7 @@ def _of_denoiser(denoiser: Denoiser, n: int, kappa: float, noise: float | None, 
     if process.is_discrete:
         raise ConfigError("flow: expected a denoiser of a continuous process, got a chain, which has no other levels.")
     most = math.exp(-float(process.logsnr(process.t_max)) / 2)
-    high = min(most, SIGMA_MAX) if noise is None else _noise(noise)
+    high = min(most, SIGMA_MAX) if noise is None else checked_noise(noise)
     if high > most * (1 + 1e-9):
         raise ConfigError(
             f"noise: expected at most the {most:g} that the process of the denoiser ends at, got {high:g}."

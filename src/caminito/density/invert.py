@@ -39,7 +39,7 @@ from caminito.density import denoising
 from caminito.density.climb import ascend, precision, proximal
 from caminito.density.target import LogProb, Target
 
-__all__ = ["How", "Inverted", "diffuse_and_invert", "invert"]
+__all__ = ["How", "Inverted", "checked_noise", "diffuse_and_invert", "invert"]
 
 How = Literal["map", "mean", "sample"]
 RandomState = int | np.random.RandomState | np.random.Generator | None
@@ -146,7 +146,7 @@ def invert(
     """
     points = _points(o)
     target = Target(log_prob, points.shape[1], gradient=gradient)
-    noise = _noise(noise)
+    noise = checked_noise(noise)
     if how not in ("map", "mean", "sample"):
         raise ConfigError(f"how: expected 'map', 'mean' or 'sample', got {how!r}.")
     for name, count, least in (
@@ -221,7 +221,7 @@ def diffuse_and_invert(
     what its posterior draws say, and in the limit of many jumps maximum and mean are the same step. It is
     `flow(log_prob, n, kappa=1)`.
     """
-    noise = _noise(noise)
+    noise = checked_noise(noise)
     target = Target(log_prob, dim, gradient=gradient)
     for name, count in (("n", n), ("steps", steps)):
         if not (isinstance(count, int | np.integer) and count >= 1):
@@ -272,6 +272,18 @@ def maxima(
         value[rows], best[rows] = _better(value[rows], best[rows], gained, x)
     best, gain = _polished(target, o, noise, best)
     return best, target.value(best), gain
+
+
+def checked_noise(noise: float) -> float:
+    """A standard deviation above 0, as a float.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if not (isinstance(noise, int | float | np.floating | np.integer) and 0 < noise < math.inf):
+        raise ConfigError(f"noise: expected a standard deviation > 0, got {noise!r}.")
+    return float(noise)
 
 
 def _climbed(target: Target, o: Tensor, noise: float, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -368,12 +380,6 @@ def _points(o: Any) -> Tensor:
 
 def _bad_rows(points: Tensor) -> int:
     return int((~torch.isfinite(points).all(1)).sum())
-
-
-def _noise(noise: float) -> float:
-    if not (isinstance(noise, int | float | np.floating | np.integer) and 0 < noise < math.inf):
-        raise ConfigError(f"noise: expected a standard deviation > 0, got {noise!r}.")
-    return float(noise)
 
 
 def _randn(n: int, dim: int, generator: torch.Generator) -> Tensor:

@@ -9,8 +9,9 @@ Source: Ho et al. 2021, "Cascaded Diffusion Models for High Fidelity Image Gener
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +22,7 @@ from sklearn.exceptions import NotFittedError
 
 import caminito
 from caminito._errors import ConditionError, ConfigError, RunError
-from caminito._files import read_json, write_json
+from caminito._files import checksum, read_json, write_json
 from caminito._random import Stream, seed_from, uniform
 from caminito.estimators.bounds import InRange
 from caminito.estimators.condition_columns import LowresColumn
@@ -123,6 +124,8 @@ class CascadeDiffusion(BaseEstimator):
     ) -> Any:
         """Draw items like those of X.
 
+        An image of one's own is enlarged by the stage that takes its size: ``stages_[1].sample(condition={"low": x})``.
+
         Parameters
         ----------
         n_samples : int >= 1
@@ -143,42 +146,6 @@ class CascadeDiffusion(BaseEstimator):
         Returns
         -------
         array, shape (n_samples, ...), as the last stage gives it
-        """
-        *_, samples = self.grow(
-            n_samples,
-            condition=condition,
-            random_state=random_state,
-            n_steps=n_steps,
-            solver=solver,
-            in_range=in_range,
-            guidance=guidance,
-            augmentation=augmentation,
-            batch_size=batch_size,
-            first=first,
-            progress=progress,
-        )
-        return samples
-
-    def grow(
-        self,
-        n_samples: int = 1,
-        *,
-        condition: Mapping[str, ArrayLike] | ArrayLike | None = None,
-        random_state: int | np.random.RandomState | None = None,
-        n_steps: int | None = None,
-        solver: str | Mapping[str, Any] | Solver | None = None,
-        in_range: InRange | None = None,
-        guidance: float | Mapping[str, Any] | GuidanceConfig | None = None,
-        augmentation: float | None = None,
-        batch_size: int | None = None,
-        first: int = 0,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> Iterator[Any]:
-        """The samples of each stage, from the base on; the last are those of `sample`, whose arguments it takes.
-
-        Yields
-        ------
-        array, shape (n_samples, ...), as that stage gives it
         """
         stages = self._fitted_stages()
         if isinstance(n_samples, bool) or int(n_samples) != n_samples or n_samples < 1:
@@ -206,7 +173,7 @@ class CascadeDiffusion(BaseEstimator):
                 progress=None if progress is None else _counting(progress, number, len(stages)),
                 **above,
             )
-            yield items
+        return items
 
     def check(self) -> None:
         """Refuse stages that are not fitted, or of which one does not enlarge what the one before gives.
@@ -220,6 +187,9 @@ class CascadeDiffusion(BaseEstimator):
     def save(self, path: str | Path) -> None:
         """Write the cascade to a folder: a folder for each stage, as `DiffusionModel.save` writes it, and cascade.json.
 
+        cascade.json is replaced last, and holds the checksum of each stage: where saving was stopped in between, `load`
+        refuses the mixture. Stages that a longer cascade left in the folder are then removed.
+
         Raises
         ------
         ConfigError
@@ -228,6 +198,7 @@ class CascadeDiffusion(BaseEstimator):
             If the disk is full.
         """
         path, stages = Path(path), self._fitted_stages()
+        former = _recorded(path)
         names = [f"stage_{number}" for number in range(len(stages))]
         for name, stage in zip(names, stages):
             save_model(stage, path / name)
@@ -237,10 +208,13 @@ class CascadeDiffusion(BaseEstimator):
             {
                 "format_version": FORMAT_VERSION,
                 "software": f"caminito {caminito.__version__}",
-                "stages": names,
+                "stages": {name: _checksum(path / name) for name in names},
                 "random_state": seed,
             },
         )
+        for name, digest in former.items():
+            if name not in names and _checksum(path / name) == digest:
+                _remove(path / name)
 
     @classmethod
     def load(cls, path: str | Path) -> CascadeDiffusion:
@@ -249,16 +223,24 @@ class CascadeDiffusion(BaseEstimator):
         Raises
         ------
         RunError
-            If the folder holds none, or a stage of it was cut or altered.
+            If the folder holds none, or a stage of it was cut, altered, or written by another `save`.
         """
         path = Path(path)
         facts = read_json(path / "cascade.json")
         if not isinstance(facts, dict) or facts.get("format_version") != FORMAT_VERSION:
             raise RunError(f"{path}: expected a cascade of format {FORMAT_VERSION}, got another. Upgrade caminito.")
-        names = facts.get("stages")
-        if not isinstance(names, list) or any(name != f"stage_{number}" for number, name in enumerate(names)):
-            raise RunError(f"{path}/cascade.json: expected stages stage_0, stage_1, ..., got {names!r}.")
-        made = cls([load_model(path / name) for name in names], random_state=facts.get("random_state"))
+        recorded = facts.get("stages")
+        if not isinstance(recorded, dict) or not _in_order(recorded):
+            raise RunError(f"{path}/cascade.json: expected stages stage_0, stage_1, ..., got {recorded!r}.")
+        for name, digest in recorded.items():
+            if (found := _checksum(path / name)) != digest:
+                got = "there is none" if found is None else "this is another one"
+                raise RunError(
+                    f"{path / name}: expected the stage that cascade.json names, but {got}. Saving was stopped in "
+                    "between, or the stage was changed by itself: save the whole cascade again, or restore the folder "
+                    "from a copy."
+                )
+        made = cls([load_model(path / name) for name in recorded], random_state=facts.get("random_state"))
         try:
             made.stages_ = made._fitted_stages()
         except ConfigError as error:
@@ -306,6 +288,37 @@ class CascadeDiffusion(BaseEstimator):
 
 def _is_fitted(stage: Any) -> bool:
     return isinstance(stage, DiffusionModel) and stage.__sklearn_is_fitted__()
+
+
+def _in_order(stages: Mapping[str, Any]) -> bool:
+    """Whether these are the names of stages, in their order."""
+    return list(stages) == [f"stage_{number}" for number in range(len(stages))]
+
+
+def _recorded(path: Path) -> dict[str, Any]:
+    """The stages of the cascade in a folder, and their checksums; none where there is no cascade."""
+    try:
+        facts = read_json(path / "cascade.json")
+    except (RunError, OSError):
+        return {}
+    stages = facts.get("stages") if isinstance(facts, dict) else None
+    return stages if isinstance(stages, dict) and _in_order(stages) else {}
+
+
+def _checksum(stage: Path) -> str | None:
+    """That of the manifest of a saved stage, which holds the one of its weights; None where there is no stage."""
+    try:
+        return checksum((stage / "manifest.json").read_bytes())
+    except OSError:
+        return None
+
+
+def _remove(stage: Path) -> None:
+    """Remove a saved stage, and its folder if nothing else is there."""
+    with contextlib.suppress(OSError):
+        for name in ("manifest.json", "weights.safetensors"):
+            (stage / name).unlink(missing_ok=True)
+        stage.rmdir()
 
 
 def _low(number: int, stage: DiffusionModel) -> LowresColumn:

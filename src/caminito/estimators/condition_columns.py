@@ -5,7 +5,7 @@ kind        values, one per item                        missing when sampling
 ==========  ==========================================  =======================================================
 `label`     whole numbers, words or booleans            None; where nothing is asked, drawn as in training
 `vector`    numbers (n,) or (n, size), standardised     NaN in a row
-`text`      strings                                     the empty string
+`text`      strings                                     the empty string, None, NaN
 `field`     arrays on the grid of the items             not given
 `lowres`    arrays on a coarser grid, enlarged to it    not given
 ==========  ==========================================  =======================================================
@@ -28,7 +28,7 @@ from caminito._errors import ConditionError, ConfigError, DataError, ShapeError
 from caminito.data import Codec, HashingText, TextEncoder, codec_from_dict, text_encoder_from_dict
 from caminito.nn import Entry, Field, Given, Label, Noised, Vector, entry_from_dict
 
-__all__ = ["Column", "LowresColumn", "column_for", "column_from_dict", "nearest_classes"]
+__all__ = ["Column", "FieldColumn", "LowresColumn", "column_for", "column_from_dict", "nearest_classes"]
 
 KINDS = ("label", "vector", "text", "field", "lowres")
 
@@ -55,7 +55,7 @@ class LabelColumn:
     def encode(self, values: ArrayLike) -> Given:
         """Codes of classes; those of None are absent."""
         rows = np.asarray(values).reshape(-1).tolist()
-        present = [value is not None and value == value for value in rows]
+        present = [not _is_absent(value) for value in rows]
         codes = torch.tensor([self._code(value) if known else 0 for value, known in zip(rows, present)])
         return Given(codes.long(), None if all(present) else torch.tensor(present))
 
@@ -138,10 +138,10 @@ class TextColumn:
         self.entry: Entry = entry_from_dict(self._plain)
 
     def encode(self, values: ArrayLike) -> Given:
-        """Words or tokens with their mask; the empty text and None are absent."""
+        """Words or tokens with their mask; the empty text, None, NaN and the missing value of pandas are absent."""
         rows = np.asarray(values, dtype=object).reshape(-1).tolist()
         try:
-            value, mask = self.encoder.encode(["" if text is None else text for text in rows])
+            value, mask = self.encoder.encode(["" if _is_absent(text) else text for text in rows])
         except DataError as error:
             raise ConditionError(f"condition {self.name!r}: {error}") from error
         return Given(value, None, mask)
@@ -282,7 +282,7 @@ def column_for(
         coarse = kind == "lowres" or (guessed and _divides(codec.event_shape[1:], grid))
         return (LowresColumn if coarse else FieldColumn).fit(name, codec, values.ndim - 1, grid)
     if kind == "label":
-        if values.ndim != 1 or any(value is None or value != value for value in values.tolist()):
+        if values.ndim != 1 or any(map(_is_absent, values.tolist())):
             raise ConditionError(f"condition {name!r}: expected one class per item, none missing.")
         return LabelColumn.fit(name, values)
     return VectorColumn.fit(name, values)
@@ -302,11 +302,19 @@ def nearest_classes(value: Any, classes: NDArray[Any]) -> list[str]:
     return difflib.get_close_matches(str(value), words, n=3, cutoff=0.4) or words[:3]
 
 
+def _is_absent(value: Any) -> bool:
+    """Whether a value is None, NaN, or the missing value of pandas, which is neither equal to itself nor not."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:
+        return True
+
+
 def _guess(name: str, values: NDArray[Any]) -> str:
     if values.ndim >= 3:
         return "field"
     flat = values.tolist() if values.dtype.kind in "OU" and values.ndim == 1 else []
-    words = [value for value in flat if value is not None]
+    words = [value for value in flat if not _is_absent(value)]
     if words and all(isinstance(value, str) for value in words):
         different = set(words)
         spaced = sum(" " in value.strip() for value in different)

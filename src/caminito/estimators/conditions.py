@@ -41,10 +41,12 @@ class ConditionCodec:
     Attributes
     ----------
     columns : dict of str to Column
+    needed : tuple of str
+        Names that no row may lack, since samples are led to them.
     """
 
-    def __init__(self, columns: Mapping[str, Column] | None = None) -> None:
-        self.columns = dict(columns or {})
+    def __init__(self, columns: Mapping[str, Column] | None = None, needed: tuple[str, ...] = ()) -> None:
+        self.columns, self.needed = dict(columns or {}), needed
 
     @property
     def entries(self) -> dict[str, Entry]:
@@ -105,7 +107,8 @@ class ConditionCodec:
         Raises
         ------
         ConditionError
-            For an unknown name or class (the valid ones are named), or another number of rows.
+            For an unknown name or class (the valid ones are named), another number of rows, or one that lacks what is
+            needed.
         """
         out: dict[str, Tensor | Given] = {}
         for name, values in columns.items():
@@ -124,6 +127,8 @@ class ConditionCodec:
             value = parts[0]
             assert value is not None
             out[name] = value if all(part is None for part in parts[1:]) else Given(value, *parts[1:])
+        for name in self.needed:
+            self._refuse_holes(name, out.get(name), n)
         return out
 
     def draw(self, n: int, seed: int, first: int = 0) -> dict[str, Tensor | Given]:
@@ -143,7 +148,11 @@ class ConditionCodec:
 
     def joined(self, other: ConditionCodec) -> ConditionCodec:
         """Both; names that both have are those of this one."""
-        return ConditionCodec({**other.columns, **self.columns})
+        return ConditionCodec({**other.columns, **self.columns}, self.needed)
+
+    def needing(self, *names: str) -> ConditionCodec:
+        """The same, where no row may lack these."""
+        return ConditionCodec(self.columns, (*self.needed, *names))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values for `from_dict`."""
@@ -153,3 +162,21 @@ class ConditionCodec:
     def from_dict(cls, state: Mapping[str, Any]) -> ConditionCodec:
         """The codec that `to_dict` described."""
         return cls({name: column_from_dict(name, facts) for name, facts in state.items()})
+
+    def _refuse_holes(self, name: str, given: Tensor | Given | None, n: int) -> None:
+        """Refuse rows that lack what samples are led to."""
+        if given is None:
+            where = "any sample"
+        else:
+            present = given.present if isinstance(given, Given) else None
+            holes = [] if present is None else (~present).nonzero().flatten().tolist()
+            if not holes:
+                return
+            where = f"sample {holes[0]}" + (f" and {len(holes) - 1} more" if len(holes) > 1 else "")
+        classes = self.classes.get(name)
+        known = "" if classes is None else f" Ask for one of {', '.join(map(str, classes[:20]))}"
+        more = "" if classes is None or len(classes) <= 20 else ", ..."
+        raise ConditionError(
+            f"condition {name!r}: expected a class for each of the {n} samples, because a classifier leads each to its "
+            f"own, got None (no class) for {where}.{known}{more}, or draw those without it as guide."
+        )

@@ -166,8 +166,7 @@ def _by_classifier(model: DiffusionModel, config: GuidanceConfig, guide: Any) ->
                 "model."
             )
         log_prob = guide.log_prob(model=model)
-        if not knows:
-            codec = codec.joined(guide.conditions_)
+        codec = (codec if knows else codec.joined(guide.conditions_)).needing("y")
 
     def of(denoiser: Denoiser, _: Tensor) -> Denoiser:
         usual = not isinstance(guide, NoisyClassifier)

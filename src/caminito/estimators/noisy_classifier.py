@@ -39,7 +39,7 @@ from caminito.estimators.class_codes import ClassCodes
 from caminito.estimators.conditions import ConditionCodec
 from caminito.estimators.model import Description, DiffusionModel
 from caminito.estimators.schema import parse_training
-from caminito.estimators.store import _plain
+from caminito.estimators.store import plain
 from caminito.process import Process, process_from_dict, process_to_dict
 from caminito.process.base import Time
 from caminito.training import (
@@ -392,7 +392,7 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
             {
                 "format_version": FORMAT_VERSION,
                 "estimator": type(self).__name__,
-                "parameters": {key: _plain(value) for key, value in parameters.items() if key != "model"},
+                "parameters": {key: plain(value) for key, value in parameters.items() if key != "model"},
                 "codec": self.codec_.to_dict(),
                 "classes": self._codes.to_dict(),
                 "process": process,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,21 +50,37 @@ def picture(model: DiffusionModel, samples: Any, columns: int | None = None) -> 
     return None
 
 
-def preview(model: DiffusionModel) -> tuple[np.ndarray | Figure | None, dict[str, Any]]:
-    """A picture of samples from noise that is always the same, their seed and number; few classes have a row each."""
+def preview(
+    model: DiffusionModel, asked: Mapping[str, Any] | None = None
+) -> tuple[np.ndarray | Figure | None, dict[str, Any]]:
+    """A picture of samples from noise that is always the same, their seed and number.
+
+    Parameters
+    ----------
+    model : DiffusionModel
+    asked : mapping of values by name, optional
+        Conditions of so many samples, of which as many are drawn as a picture shows. Without them few classes have a
+        row each.
+    """
     size = int(np.prod(model.event_shape_))
     classes = getattr(model, "classes_", None)
-    condition, columns = None, None
+    condition: Any = None
+    columns = None
     if len(model.event_shape_) == 1:
         count = 2000
     else:
         columns = 8 if size <= 4096 else 4
         count = columns * columns
-        if classes is not None and len(classes) <= 10:
+        if classes is not None and len(classes) <= 10 and asked is None:
             count = columns * len(classes)
             condition = np.repeat(classes, columns)
+    facts: dict[str, Any] = {"seed": 0, "samples": count}
+    if asked is not None:
+        count = facts["samples"] = min(count, *map(len, asked.values()))
+        condition = {name: values[:count] for name, values in asked.items()}
+        facts["condition"] = "those of items of the data, held out ones first"
     samples = model.sample(count, condition=condition, random_state=0)
-    return picture(model, samples, columns), {"seed": 0, "samples": count}
+    return picture(model, samples, columns), facts
 
 
 def film(model: DiffusionModel, count: int, random_state: int = 0) -> tuple[np.ndarray, list[float]]:

@@ -22,7 +22,7 @@ import os
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -42,13 +42,16 @@ from caminito.estimators.store import load_model, save_model
 from caminito.training import Progress, save_checkpoint
 
 if TYPE_CHECKING:
+    from caminito.estimators.cascade import CascadeDiffusion
+    from caminito.estimators.noisy_classifier import NoisyClassifier
     from caminito.estimators.table import TableDiffusion
     from caminito.estimators.table_run import TableRun
 
-__all__ = ["Run", "load", "open_run"]
+__all__ = ["Run", "load", "load_run", "open_run"]
 
 _TELL = 1.0  # seconds between lines of the log
 _FIRST_PICTURE = 1 / 64  # share of the budget at the first picture; each next one at twice that
+_SHOWN = 64  # samples in a picture, at most, where each has the conditions of an item
 _PICTURE_SHARE = 0.03  # of the time so far that the next picture may cost
 
 
@@ -170,6 +173,11 @@ class Run(RunFolder):
             columns["y"] = labels[rows]
         return columns or None
 
+    def _shown(self, source: Source) -> dict[str, Any] | None:
+        """Conditions of what pictures of the run show: those of the first items held out, then of those trained on."""
+        train, held = self.rows(source)
+        return self.asked_of(source, np.concatenate([held, train])[:_SHOWN])
+
     # -- training -----------------------------------------------------------------------------------------------------
 
     def train(self, source: Source, *, resume: bool = False) -> Generator[Progress, None, None]:
@@ -204,7 +212,7 @@ class Run(RunFolder):
         self.events.append("resume" if resume else "start", step=step, version=caminito.__version__)
         self._tell(state="running", pid=os.getpid(), message="")
         model = self.model = self.reading.build(self.config)
-        recorder = _Recorder(self, model)
+        recorder = _Recorder(self, model, self._shown(source))
         steps = model.fit_iter(
             self.reading.items(source),
             self.reading.labels(source),
@@ -241,8 +249,8 @@ class Run(RunFolder):
 class _Recorder:
     """Writes down what training does: the log and the status about once a second, checkpoints, pictures."""
 
-    def __init__(self, run: Run, model: DiffusionModel) -> None:
-        self._run, self._model = run, model
+    def __init__(self, run: Run, model: DiffusionModel, asked: dict[str, Any] | None) -> None:
+        self._run, self._model, self._asked = run, model, asked
         self._between = 60 * parse_training(run.config.training).checkpoint_minutes
         self._told, self._saved, self._losses = -math.inf, time.monotonic(), list[float]()
         self._next_picture, self._picture_cost = _FIRST_PICTURE, 0.0
@@ -333,7 +341,7 @@ class _Recorder:
         self._picture_cost = time.monotonic() - clock
 
     def _picture(self, name: str, step: int) -> None:
-        drawn, facts = preview(self._model)
+        drawn, facts = preview(self._model, self._asked)
         if drawn is None:
             return
         text = recipe(self._model, self._run.name, **facts)
@@ -369,24 +377,45 @@ def open_run(path: str | Path) -> Run | TableRun:
     return TableRun.open(path) if kind_of_run(path) == "table" else Run.open(path)
 
 
-def load(path: str | Path) -> DiffusionModel | TableDiffusion:
-    """The fitted estimator of a run or model directory, ready to sample; nothing else is needed, not even the data.
+def load(path: str | Path) -> DiffusionModel | TableDiffusion | CascadeDiffusion | NoisyClassifier:
+    """What was fitted and saved in a folder, of whichever kind: a run, a model, a cascade, or a noisy classifier.
 
-    Of a run that is still going, or was stopped, it has the averaged weights that were saved last.
+    Nothing else is needed, not even the data. Of a run that is still going, or was stopped, it has the averaged weights
+    that were saved last.
 
     Raises
     ------
     RunError
-        If the directory is neither, holds no model yet, or its weights were cut or altered.
+        If the folder is none of these, holds no model yet, or its weights were cut or altered.
 
     Examples
     --------
     >>> import caminito
     >>> samples = caminito.load("runs/digits").sample(100)  # doctest: +SKIP
     """
+    path, kind = Path(path), _beside_models(Path(path))
+    if kind == "cascade":
+        from caminito.estimators.cascade import CascadeDiffusion
+
+        return CascadeDiffusion.load(path)
+    if kind == "classifier":
+        from caminito.estimators.noisy_classifier import NoisyClassifier
+
+        return NoisyClassifier.load(path)
+    return load_run(path)
+
+
+def load_run(path: str | Path) -> DiffusionModel | TableDiffusion:
+    """The fitted estimator of a run or model directory, ready to sample; `load` takes all that can be saved.
+
+    Raises
+    ------
+    RunError
+        If the directory is neither, holds no model yet, or its weights were cut or altered.
+    """
     path = Path(path)
-    if (path / "cascade.json").is_file():
-        raise RunError(f"{path} holds a cascade: caminito.CascadeDiffusion.load({str(path)!r}) opens it.")
+    if (kind := _beside_models(path)) is not None:
+        raise RunError(f"{path}: expected a run or a model, this is a {kind}. In Python, caminito.load opens it.")
     if (path / "manifest.json").is_file():
         return _stored_model(path)
     if (path / "model" / "manifest.json").is_file():
@@ -398,9 +427,23 @@ def load(path: str | Path) -> DiffusionModel | TableDiffusion:
     raise RunError(f"{path} holds no model yet: it is {run.standing}. Train it with: {run.resume_command}")
 
 
-def _stored_model(path: Path) -> DiffusionModel | TableDiffusion:
+def _beside_models(path: Path) -> Literal["cascade", "classifier"] | None:
+    """What a folder holds that is saved and is no model of its own."""
+    if (path / "cascade.json").is_file():
+        return "cascade"
+    return "classifier" if _estimator(path) == "NoisyClassifier" else None
+
+
+def _estimator(path: Path) -> str | None:
+    """The name that the manifest of a folder says."""
+    if not (path / "manifest.json").is_file():
+        return None
     facts = read_json(path / "manifest.json")
-    if not isinstance(facts, dict) or facts.get("estimator") != "TableDiffusion":
+    return facts.get("estimator") if isinstance(facts, dict) else None
+
+
+def _stored_model(path: Path) -> DiffusionModel | TableDiffusion:
+    if _estimator(path) != "TableDiffusion":
         return load_model(path)
     from caminito.estimators.table import TableDiffusion
 

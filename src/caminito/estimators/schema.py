@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from caminito._errors import ConfigError
 from caminito.training.config import TrainingConfig
@@ -101,8 +102,9 @@ class GuidanceConfig(BaseModel):
     by: Literal["auto", "cfg", "cfg++", "autoguidance", "classifier"] = Field(
         default="auto", description="what leads; auto: cfg, or what the guide that is given is for"
     )
-    interval: tuple[float, float] | None = Field(
-        default=None, description="noise levels sigma / alpha, (low, high], at which to guide; all unless given"
+    interval: tuple[float, float | None] | None = Field(
+        default=None,
+        description="noise levels sigma / alpha, (low, high], at which to guide, high may be null; all unless given",
     )
     rescale: float = Field(default=0.0, ge=0, le=1, description="how far contrast is taken back to the unguided one")
     along: float = Field(
@@ -120,6 +122,14 @@ class GuidanceConfig(BaseModel):
         default=None,
         description="where a guide leads: whether the model is told the class too; by default not beside a classifier",
     )
+
+    @field_validator("interval", mode="before")
+    @classmethod
+    def _open_above(cls, value: Any) -> Any:
+        """An upper end that is infinite is none, which JSON can hold."""
+        if isinstance(value, list | tuple) and len(value) == 2 and value[1] == math.inf:
+            return value[0], None
+        return value
 
 
 def parse_guidance(asked: float | Mapping[str, Any] | GuidanceConfig) -> GuidanceConfig:

@@ -27,7 +27,7 @@ from caminito.estimators.model import Description, DiffusionModel
 from caminito.process import Process, process_from_dict, process_to_dict
 from caminito.sampling import Solver, solver_to_dict
 
-__all__ = ["ESTIMATORS", "load_model", "save_model"]
+__all__ = ["ESTIMATORS", "load_model", "plain", "save_model"]
 
 FORMAT_VERSION = 1
 ESTIMATORS: dict[str, type[DiffusionModel]] = {"DiffusionModel": DiffusionModel, "ImageDiffusion": ImageDiffusion}
@@ -59,7 +59,7 @@ def save_model(model: DiffusionModel, path: str | Path) -> None:
         {
             "format_version": FORMAT_VERSION,
             "estimator": type(model).__name__,
-            "parameters": {name: _plain(value) for name, value in model.get_params(deep=False).items()},
+            "parameters": {name: plain(value) for name, value in model.get_params(deep=False).items()},
             "codec": model.codec_.to_dict(),
             "container": {"columns": model.container_.columns, "dtypes": model.container_.dtypes},
             "conditions": model.conditions_.to_dict(),
@@ -142,7 +142,7 @@ def _rebuilt(facts: Mapping[str, Any], path: Path) -> DiffusionModel:
     return model
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A parameter as JSON: objects become the plain form from which they can be made again."""
     if isinstance(value, Process):
         return process_to_dict(value)
@@ -153,7 +153,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, HashingText | TransformersText):
         return value.to_dict()
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if value is None or isinstance(value, bool | int | float | str | list | tuple):
         return value
     return None  # a RandomState: a loaded model draws afresh

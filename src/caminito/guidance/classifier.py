@@ -31,7 +31,7 @@ LogProb: TypeAlias = Callable[[Tensor, Time, Condition], Tensor]
 
 
 def classifier_guide(
-    denoiser: Denoiser, log_prob: LogProb, scale: Scale = 1.0, *, interval: tuple[float, float] | None = None
+    denoiser: Denoiser, log_prob: LogProb, scale: Scale = 1.0, *, interval: tuple[float, float | None] | None = None
 ) -> Denoiser:
     """The denoiser led by what a classifier says of noisy data.
 
@@ -44,7 +44,7 @@ def classifier_guide(
     scale : float, or function of the time
         w; 1 is Bayes' rule, 0 the denoiser as it is.
     interval : (low, high), noise levels sigma / alpha, optional
-        Guide only where low < sigma / alpha <= high.
+        Guide only where low < sigma / alpha <= high; None for high: no upper end.
 
     Raises
     ------

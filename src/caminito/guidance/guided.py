@@ -52,7 +52,7 @@ def cfg(
     scale: Scale = 1.0,
     *,
     null: Condition | Callable[[Condition], Condition] = None,
-    interval: tuple[float, float] | None = None,
+    interval: tuple[float, float | None] | None = None,
     rule: Rule = linear,
 ) -> Denoiser:
     """Classifier-free guidance: away from the prediction without conditions, through the one with them.
@@ -67,7 +67,8 @@ def cfg(
         What the weak prediction is told; nothing unless given. A function can keep some of them (an image to be
         enlarged); another caption is what samples are led away from.
     interval : (low, high), noise levels sigma / alpha, optional
-        Guide where low < sigma / alpha <= high; elsewhere the denoiser stays as it is, for one call.
+        Guide where low < sigma / alpha <= high; elsewhere the denoiser stays as it is, for one call. None for high: no
+        upper end.
     rule : Rule
         What is made of the two predictions; see `caminito.guidance.rules`.
 
@@ -103,7 +104,7 @@ def autoguide(
     worse: Denoiser,
     scale: Scale = 1.0,
     *,
-    interval: tuple[float, float] | None = None,
+    interval: tuple[float, float | None] | None = None,
     rule: Rule = linear,
 ) -> Denoiser:
     """Autoguidance: away from the prediction of a worse denoiser of the same data, under the same conditions.
@@ -142,7 +143,7 @@ class Guided(Wrapped):
         scale: Scale,
         *,
         weak_cond: Callable[[Condition], Condition],
-        interval: tuple[float, float] | None = None,
+        interval: tuple[float, float | None] | None = None,
         rule: Rule = linear,
     ) -> None:
         super().__init__(strong)
@@ -237,13 +238,15 @@ def checked(scale: Scale) -> Scale:
     return float(scale)
 
 
-def checked_interval(interval: tuple[float, float] | None) -> tuple[float, float] | None:
-    """An interval of noise levels that holds something."""
+def checked_interval(interval: tuple[float, float | None] | None) -> tuple[float, float] | None:
+    """An interval of noise levels that holds something; one that is open above ends at infinity."""
     if interval is None:
         return None
-    low, high = (float(end) for end in interval)
+    low, high = (math.inf if end is None else float(end) for end in interval)
     if not 0 <= low < high:
-        raise ConfigError(f"interval: expected noise levels 0 <= low < high, got {low:g} and {high:g}.")
+        raise ConfigError(
+            f"interval: expected noise levels 0 <= low < high (None for high: no upper end), got {low:g} and {high:g}."
+        )
     return low, high
 
 

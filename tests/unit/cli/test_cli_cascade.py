@@ -71,6 +71,12 @@ def test_what_cannot_be_asked_is_refused_with_its_reason(runs, tmp_path):
     for words, message in cases:
         result = run("sample", *words, "-n", 2, "-o", tmp_path / "never.npz")
         assert result.exit_code == 2 and message in " ".join(result.output.split()), (words, result.output)
+    whole = tmp_path / "whole"
+    CascadeDiffusion([load(base), load(stage)]).save(whole)
+    result = run("sample", whole, "-n", 2)
+    assert result.exit_code == 2 and "this is a cascade" in " ".join(result.output.split())
+    result = run("sample", plain, "-n", 2, "--guidance", 2, "--guide", whole)
+    assert result.exit_code == 2 and f"{whole} is a cascade" in " ".join(result.output.split())
     result = run("train", "digits", "--out", tmp_path / "run", "--set", "upscale=3", *TINY)
     assert result.exit_code == 2 and "sides that 3 divides" in result.output
     chain = ["--set", "network=per-step", "--set", "process.kind=ddpm", "--set", "process.betas=[0.2, 0.5]"]

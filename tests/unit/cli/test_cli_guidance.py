@@ -5,8 +5,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from caminito import load, plot
 from caminito.cli.app import app
 from caminito.data import open_source
+from caminito.estimators.picture import picture
 from caminito.estimators.run import Run
 
 CAPTIONS = ["a dark square", "a bright square", "a dark stripe", "a bright stripe"]
@@ -56,6 +58,21 @@ def test_text_and_guidance_reach_the_samples_and_the_recipe_says_so(trained, tmp
     assert not np.array_equal(np.load(plain)["samples"], np.load(other)["samples"])
 
 
+@pytest.mark.parametrize("interval", ["0.2..", "0.2..inf", "0.2,", "0.2,inf", " .2 , inf "])
+def test_the_guidance_interval_may_be_open_above(trained, tmp_path, interval):
+    target = tmp_path / "drawn.npz"
+    words = ("sample", trained, "-n", 2, "--text", CAPTIONS[0], "--guidance", 3, "--guidance-interval", interval)
+    result = run(*words, "-o", target)
+    assert result.exit_code == 0, result.output
+    found = np.load(target)
+    assert str(found["recipe_guidance"]) == "{'scale': 3.0, 'interval': (0.2, None)}"
+    how = {"scale": 3.0, "interval": (0.2, 1e9)}
+    expected = load(trained).sample(2, condition={"text": CAPTIONS[0]}, random_state=0, guidance=how)
+    assert np.array_equal(found["samples"], expected)
+    assert run(*words).exit_code == 0
+    assert len(list((trained / "samples").glob("*interval0-2-inf.png"))) == 1
+
+
 def test_a_table_of_conditions_draws_a_sample_per_row(trained, tmp_path):
     table = tmp_path / "asked.csv"
     table.write_text("text\n" + "\n".join([CAPTIONS[0], CAPTIONS[3], '""']))
@@ -78,6 +95,10 @@ def test_an_earlier_version_of_the_run_may_lead(trained, tmp_path):
     [
         (["--guidance-interval", ".1..1"], "give --guidance W"),
         (["--guidance", 2, "--guidance-interval", "1"], "expected LOW..HIGH"),
+        (["--guidance", 2, "--guidance-interval", ".."], "expected LOW..HIGH"),
+        (["--guidance", 2, "--guidance-interval", ",2"], "expected LOW..HIGH"),
+        (["--guidance", 2, "--guidance-interval", "inf,2"], "expected LOW..HIGH"),
+        (["--guidance", 2, "--guidance-interval", ".2..1..2"], "expected LOW..HIGH"),
         (["--guidance", 2, "--guidance-by", "classifier"], "Train one: caminito train-classifier"),
         (["--guidance", 2, "--guide", "nowhere"], "there is none at nowhere"),
         (["--guidance", 2, "--guidance-by", "magic"], "guidance.by"),
@@ -126,6 +147,25 @@ def test_evaluation_asks_for_what_held_out_items_are(trained, tmp_path):
     assert asked["y"].tolist() == [int(digits.classes[digits.labels[row]]) for row in rows]
     result = run("evaluate", tmp_path / "run", "-n", 20, "--steps", 2)
     assert result.exit_code == 0, result.output
+
+
+def test_pictures_of_training_show_samples_of_held_out_captions(trained, tmp_path):
+    found, source = Run.open(trained), open_source(str(trained.parent / "data"))
+    _, held = found.rows(source)
+    assert 0 < len(held) < 24
+    rows = np.concatenate([held, np.setdiff1d(np.arange(24), held)])
+    drawn = load(trained).sample(24, condition=found.asked_of(source, rows), random_state=0)
+    with Image.open(trained / "samples" / "final.png") as image:
+        assert np.array_equal(np.asarray(image), plot.tile(drawn, columns=8))
+        assert image.info["samples"] == "24" and "held out" in image.info["condition"]
+    assert not np.array_equal(drawn, load(trained).sample(24, random_state=0))
+    result = run("train", "digits", "--out", tmp_path / "run", "--steps", 2, "--set", "upscale=2", *TINY)
+    assert result.exit_code == 0, result.output
+    stage, digits = Run.open(tmp_path / "run"), open_source("digits")
+    asked = stage.asked_of(digits, stage.rows(digits)[1][:64])
+    drawn = load(tmp_path / "run").sample(64, condition=asked, random_state=0)
+    with Image.open(tmp_path / "run" / "samples" / "final.png") as image:
+        assert np.array_equal(np.asarray(image), picture(load(tmp_path / "run"), drawn, 8))
 
 
 def test_captions_may_be_left_out(trained, tmp_path):

@@ -7,10 +7,11 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+import caminito
 from caminito import CascadeDiffusion, DiffusionModel, ImageDiffusion, TableDiffusion
 from caminito._random import Stream, uniform
 from caminito.data import ImageCodec, load_digits, shrink
-from caminito.errors import ConditionError, ConfigError, RunError, ShapeError
+from caminito.errors import ConditionError, ConfigError, RunError, ShapeError, StorageError
 
 TINY = {"kind": "unet", "width": 16, "multipliers": [1], "blocks": 1, "attention": []}
 QUICK = {"network": TINY, "max_steps": 3, "n_steps": 3, "random_state": 0}
@@ -58,12 +59,20 @@ def test_what_is_drawn_does_not_depend_on_batches(cascade):
     assert np.array_equal(cascade.sample(2), cascade.sample(2, random_state=0))
 
 
-def test_the_base_draws_what_it_draws_alone_and_each_stage_enlarges_that(cascade, parts):
-    counted = []
-    grown = list(cascade.grow(4, condition=[0, 1, 2, 3], random_state=3, progress=lambda *now: counted.append(now)))
+def test_the_base_draws_what_it_draws_alone_and_each_stage_enlarges_that(cascade, parts, monkeypatch):
+    grown, counted = [], []
+    for stage in parts:
+
+        def sample(n, *, own=stage.sample, **how):
+            grown.append(own(n, **how))
+            return grown[-1]
+
+        monkeypatch.setattr(stage, "sample", sample)
+    drawn = cascade.sample(4, condition=[0, 1, 2, 3], random_state=3, progress=lambda *now: counted.append(now))
+    monkeypatch.undo()
     assert [items.shape[1:] for items in grown] == [(2, 2), (4, 4), (8, 8)]
     assert np.array_equal(grown[0], parts[0].sample(4, condition=[0, 1, 2, 3], random_state=3))
-    assert np.array_equal(grown[-1], cascade.sample(4, condition=[0, 1, 2, 3], random_state=3))
+    assert np.array_equal(grown[-1], drawn)
     assert counted == [(step, 9) for step in range(1, 10)]
     for number in (1, 2):
         seed = int(uniform(3, Stream.CASCADE, number, 1) * 2**53)
@@ -114,11 +123,58 @@ def test_saved_and_read_again_it_draws_the_same_bits(cascade, tmp_path):
     (tmp_path / "cascade" / "stage_1").rename(tmp_path / "cascade" / "gone")
     with pytest.raises(RunError):
         CascadeDiffusion.load(tmp_path / "cascade")
-    (tmp_path / "cascade" / "cascade.json").write_text('{"format_version": 1, "stages": ["../other"]}')
+    (tmp_path / "cascade" / "cascade.json").write_text('{"format_version": 1, "stages": {"../other": ""}}')
     with pytest.raises(RunError, match="expected stages stage_0"):
         CascadeDiffusion.load(tmp_path / "cascade")
     with pytest.raises(RunError):
         CascadeDiffusion.load(tmp_path / "nowhere")
+
+
+def test_load_opens_a_cascade_of_itself(cascade, tmp_path):
+    cascade.save(tmp_path / "cascade")
+    again = caminito.load(tmp_path / "cascade")
+    assert type(again) is CascadeDiffusion
+    assert np.array_equal(again.sample(2, random_state=3), cascade.sample(2, random_state=3))
+    assert type(caminito.load(tmp_path / "cascade" / "stage_1")) is ImageDiffusion
+
+
+def test_saving_that_was_stopped_in_between_is_found_out(cascade, parts, data, tmp_path, monkeypatch):
+    place = tmp_path / "cascade"
+    cascade.save(place)
+    expected = CascadeDiffusion.load(place).sample(2)
+    others = CascadeDiffusion([*parts[:2], ImageDiffusion(**QUICK | {"random_state": 1}, upscale=2).fit(*data)])
+
+    def full(path, value):
+        raise StorageError(28, "disk full")
+
+    with monkeypatch.context() as at_the_end:
+        at_the_end.setattr("caminito.estimators.cascade.write_json", full)
+        with pytest.raises(StorageError):
+            others.save(place)
+    with pytest.raises(RunError, match=r"stage_2: expected the stage that cascade.json names, but this is another one"):
+        CascadeDiffusion.load(place)
+    others.save(place)
+    assert np.array_equal(CascadeDiffusion.load(place).sample(2, random_state=0), others.sample(2, random_state=0))
+    assert not np.array_equal(others.sample(2, random_state=0), expected)
+    (place / "stage_1" / "manifest.json").unlink()
+    with pytest.raises(RunError, match="stage_1: expected the stage that cascade.json names, but there is none"):
+        CascadeDiffusion.load(place)
+
+
+def test_a_shorter_cascade_leaves_no_stage_of_a_longer_one(cascade, parts, tmp_path):
+    place, beside = tmp_path / "cascade", tmp_path / "beside"
+    cascade.save(place)
+    short = CascadeDiffusion(parts[:2], random_state=0)
+    short.save(place)
+    assert sorted(path.name for path in place.iterdir()) == ["cascade.json", "stage_0", "stage_1"]
+    assert np.array_equal(CascadeDiffusion.load(place).sample(2), short.sample(2))
+    parts[2].save(beside / "stage_2")  # of no cascade: it stays
+    short.save(beside)
+    assert (beside / "stage_2" / "manifest.json").is_file()
+    cascade.save(place)
+    (place / "stage_2" / "notes.txt").write_text("mine")
+    short.save(place)
+    assert [path.name for path in (place / "stage_2").iterdir()] == ["notes.txt"]
 
 
 def test_stages_that_are_fitted_stay_and_the_others_are_trained(parts, data):

@@ -1,6 +1,7 @@
 """Conditions of every kind: what they are taken for, what a network is given, and what is refused."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -76,6 +77,20 @@ def test_what_is_missing_is_absent_in_its_row():
     assert out["number"].present.tolist() == [True, False, True]
     assert torch.isfinite(out["number"].value).all()
     assert out["text"].mask.any(1).tolist() == [True, False, True]
+
+
+def test_the_missing_value_of_pandas_is_absent_as_none_and_nan_are():
+    texts = pd.Series(["a red bag", pd.NA, "shoes", None], dtype="string")
+    made = codec(text=texts, other=["a", "b", "c", "a"])
+    given = made.encode({"text": texts, "other": pd.Series(["a", pd.NA, "b", None], dtype="string")}, 4)
+    assert given["text"].mask.any(1).tolist() == [True, False, True, False]
+    assert given["other"].present.tolist() == [True, False, True, False]
+    empty = made.encode({"text": ["a red bag", "", "shoes", ""]}, 4)["text"]
+    for hole in (pd.NA, np.nan, None):
+        found = made.encode({"text": ["a red bag", hole, "shoes", hole]}, 4)["text"]
+        assert torch.equal(found.value, empty.value) and torch.equal(found.mask, empty.mask)
+    with pytest.raises(ConditionError, match="none missing"):
+        codec(y=pd.Series(["a", pd.NA, "b", "a"], dtype="string"))
 
 
 def test_numbers_and_words_of_a_class_are_one():

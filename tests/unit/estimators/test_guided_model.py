@@ -1,5 +1,7 @@
 """Guidance asked of a model: the dials do what the room of guidance does, and what cannot be is refused at once."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -156,6 +158,8 @@ def test_the_walk_ends_where_sample_does(model):
         ("2", "guidance.scale"),
         ({"scale": 2, "intervall": (0, 1)}, "Did you mean guidance.interval"),
         ({"scale": 2, "interval": (1, 0.5)}, "low < high"),
+        ({"scale": 2, "interval": (None, 0.5)}, "guidance.interval"),
+        ({"scale": 2, "interval": (0.5, float("nan"))}, "guidance.interval"),
         ({"scale": 2, "rescale": 2}, "guidance.rescale"),
         ({"scale": 2, "by": "autoguidance"}, "expected a worse version of this model"),
         ({"scale": 2, "by": "classifier"}, "expected a NoisyClassifier"),
@@ -173,6 +177,33 @@ def test_names_and_classes_that_are_unknown_are_refused(model, plain, classifier
         model.sample(2, condition=0, guidance={"scale": 2, "away_from": {"y": 7}})
     with pytest.raises(ConditionError, match="class 7 of 'y' was not in the training data"):
         plain.sample(2, condition=7, guidance=2.0, guide=classifier)
+
+
+@pytest.mark.parametrize(
+    ("condition", "where"),
+    [([2, None, 1, None], "sample 1 and 1 more"), ([2, 1, 0, None], "sample 3"), ({}, "any sample")],
+)
+def test_a_classifier_asks_for_the_class_of_each_sample(model, plain, classifier, condition, where):
+    for led in (model, plain):
+        with pytest.raises(ConditionError) as refused:
+            led.sample(4, condition=condition, guidance=2.0, guide=classifier)
+        assert str(refused.value) == (
+            "condition 'y': expected a class for each of the 4 samples, because a classifier leads each to its own, "
+            f"got None (no class) for {where}. Ask for one of 0, 1, 2, or draw those without it as guide."
+        )
+    assert model.sample(4, condition=condition, guidance=2.0, n_steps=2).shape == (4, 2)
+
+
+def test_an_interval_may_be_open_above(model):
+    how = {"condition": [0, 1], "random_state": 3}
+    found = model.sample(2, guidance={"scale": 3.0, "interval": (0.5, None)}, **how)
+    assert np.array_equal(found, model.sample(2, guidance={"scale": 3.0, "interval": (0.5, 1e6)}, **how))
+    assert np.array_equal(found, model.sample(2, guidance={"scale": 3.0, "interval": (0.5, np.inf)}, **how))
+    assert not np.allclose(found, model.sample(2, guidance=3.0, **how), atol=1e-3)
+    for upper in (None, float("inf")):
+        config = GuidanceConfig(scale=3.0, interval=(0.5, upper))
+        assert json.loads(config.model_dump_json())["interval"] == [0.5, None]
+        assert GuidanceConfig.model_validate_json(config.model_dump_json()) == config
 
 
 def test_a_model_without_conditions_says_what_would_help(plain):

@@ -128,6 +128,18 @@ def test_rows_with_times_of_their_own_are_guided_each_at_its_own():
     assert torch.equal((together != plain).any(1), inside)
 
 
+def test_an_interval_that_is_open_above_reaches_to_where_no_signal_is_left():
+    flow = RectifiedFlow()
+    denoiser = ClassDenoiser([GaussianDenoiser(torch.tensor([m]), 0.25, flow) for m in (-1.0, 1.0)], torch.ones(2) / 2)
+    x, y = randn(3, 1), {"y": torch.ones(3).long()}
+    for t, inside in ((1.0, True), (0.9, True), (0.2, False)):  # sigma / alpha is infinite, 9 and a quarter
+        for interval in ((0.5, None), (0.5, float("inf"))):
+            led = cfg(denoiser, 3.0, interval=interval).mean(x, t, y)
+            assert torch.equal(led, cfg(denoiser, 3.0 if inside else 1.0).mean(x, t, y))
+    closed = cfg(denoiser, 3.0, interval=(0.5, 10.0))
+    assert not torch.allclose(closed.mean(x, 1.0, y), cfg(denoiser, 3.0).mean(x, 1.0, y))
+
+
 def test_an_interval_costs_nothing_outside_it():
     denoiser = Counted(classes())
     grid = grids.karras(VPS, 24)
