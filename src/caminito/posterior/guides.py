@@ -31,17 +31,31 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from caminito._errors import ConfigError
-from caminito.denoiser import Condition, Denoiser, Wrapped
+from caminito._errors import ConfigError, NonFiniteError
+from caminito._random import Stream, normal
+from caminito.denoiser import Condition, Denoiser, RegressorDenoiser, Wrapped, rows_of
 from caminito.denoiser.gaussian import Spectrum
 from caminito.posterior.observation import Observation
-from caminito.process import times
+from caminito.posterior.operators import whole
+from caminito.process import Process, times
 from caminito.process.base import Time, as_time
 
-__all__ = ["Local", "ddnm", "diffpir", "jfps", "local", "mmps", "pigdm"]
+__all__ = [
+    "Local",
+    "at",
+    "ddnm",
+    "diffpir",
+    "has_derivative",
+    "jfps",
+    "local",
+    "mmps",
+    "pigdm",
+    "require_derivative",
+    "spread_of",
+]
 
+_PROBED, _STEP = 8, 0.05  # rows that a derivative is tried on, and the difference in sigma
 _DENSE = 8  # entries seen, up to which the covariance of what is seen is written out
-_CERTAIN = 1e8
 
 
 class Local(NamedTuple):
@@ -80,8 +94,8 @@ def mmps(denoiser: Denoiser, seen: Observation, *, iterations: int | None = None
     -----
     Exact for Gaussian data. Source: Rozet et al. 2024, algorithm 2-3.
     """
-    if iterations is not None and iterations < 1:
-        raise ConfigError(f"iterations: expected a whole number >= 1, got {iterations!r}.")
+    if iterations is not None:
+        whole("iterations", iterations)
 
     def led(x_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
         here = local(denoiser, seen, x_t, t, cond)
@@ -92,7 +106,7 @@ def mmps(denoiser: Denoiser, seen: Observation, *, iterations: int | None = None
         u = conjugate(lambda v: seen.noise_times(v) + here.push(here.times_var(here.pull(v))), r, iterations or 5)
         return here.mean + here.times_var(here.pull(u))
 
-    return _Led(denoiser, led)
+    return _Led(denoiser, led, by_derivative=True)
 
 
 def pigdm(denoiser: Denoiser, seen: Observation) -> Denoiser:
@@ -109,7 +123,7 @@ def pigdm(denoiser: Denoiser, seen: Observation) -> Denoiser:
         u = seen.solve(seen.residual(here.mean), spread_of(denoiser, t))
         return here.mean + here.times_var(here.pull(u))
 
-    return _Led(denoiser, led)
+    return _Led(denoiser, led, by_derivative=True)
 
 
 def jfps(denoiser: Denoiser, seen: Observation, *, cov: Tensor | float | None = None, iterations: int = 20) -> Denoiser:
@@ -129,6 +143,7 @@ def jfps(denoiser: Denoiser, seen: Observation, *, cov: Tensor | float | None = 
     Exact for Gaussian data whose covariance is given.
     """
     _linear(seen, "jfps")
+    whole("iterations", iterations)
     given = torch.as_tensor(denoiser.data_moments[1] if cov is None else cov, dtype=torch.float64)
     if cov is None and given.ndim:
         given = given.expand(seen.event)
@@ -188,12 +203,11 @@ def ddnm(denoiser: Denoiser, seen: Observation) -> Denoiser:
     Source: Wang et al. 2023 (DDNM), eq. 13.
     """
     _linear(seen, "ddnm")
-    large = _CERTAIN * max(1.0, float(seen.var.max()))
 
     def led(x_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
         with torch.no_grad():
             mean = denoiser.mean(x_t, t, cond)
-        return mean + large * seen.pull(seen.solve(seen.residual(mean), large))
+        return mean + seen.inverse(seen.residual(mean))
 
     return _Led(denoiser, led)
 
@@ -201,15 +215,20 @@ def ddnm(denoiser: Denoiser, seen: Observation) -> Denoiser:
 class _Led(Wrapped):
     """A denoiser with the mean of a guide; a variance stays that of the denoiser."""
 
-    def __init__(self, denoiser: Denoiser, led: Callable[[Tensor, Tensor, Condition], Tensor]) -> None:
+    def __init__(
+        self, denoiser: Denoiser, led: Callable[[Tensor, Tensor, Condition], Tensor], *, by_derivative: bool = False
+    ) -> None:
         super().__init__(denoiser)
-        self.led = led
+        self.led, self.is_asked = led, by_derivative
 
     def mean(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
         """D_y."""
         time = as_time(t)
         if bool((self.process.kernel(time).scale == 0).any()):
             return self.denoiser.mean(x_t, t, cond)
+        if self.is_asked:
+            require_derivative(self.denoiser, x_t, cond)
+            self.is_asked = False
         return self.led(x_t, time, cond)
 
     def moments(self, x_t: Tensor, t: Time, cond: Condition = None) -> tuple[Tensor, Tensor | None]:
@@ -221,21 +240,10 @@ class _Led(Wrapped):
 
 
 def local(denoiser: Denoiser, seen: Observation, x_t: Tensor, t: Tensor, cond: Condition = None) -> Local:
-    """D, and V as a map, from one call of the denoiser.
-
-    Raises
-    ------
-    ConfigError
-        If the denoiser cannot be differentiated.
-    """
+    """D, and V as a map, from one call of a denoiser that has a derivative (`require_derivative`)."""
     with torch.enable_grad():
         x = x_t.detach().requires_grad_()
         mean = denoiser.mean(x, t, cond)
-    if not mean.requires_grad:
-        raise ConfigError(
-            "method: expected a denoiser that torch can differentiate, got one that it cannot (trees, a closed box). "
-            "Use method='split-smc' or 'jfps'."
-        )
     alpha, sigma = denoiser.process.kernel(t)
 
     def times_var(u: Tensor) -> Tensor:
@@ -259,8 +267,70 @@ def local(denoiser: Denoiser, seen: Observation, x_t: Tensor, t: Tensor, cond: C
     return Local(out, times_var, push, pull)
 
 
+def require_derivative(denoiser: Denoiser, like: Tensor, cond: Condition = None) -> None:
+    """Refuse a denoiser whose derivative torch does not know.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if not has_derivative(denoiser, like, cond):
+        raise ConfigError(
+            "method: expected a denoiser that torch can differentiate, got one that it cannot (trees, a closed box). "
+            "Use method='split-smc' or 'jfps'."
+        )
+
+
+def has_derivative(denoiser: Denoiser, like: Tensor, cond: Condition = None) -> bool:
+    """Whether torch's derivative of the mean is that of the mean.
+
+    It knows one also of x0 = skip x_t + out f(x_t) with a closed f, which it leaves out: so the derivative is compared
+    with a difference, where noise and data are of one size, on the first rows of `like` and `cond`.
+    """
+    if _is_of_trees(denoiser):
+        return False
+    process, rows = denoiser.process, slice(0, _PROBED)
+    t = at(process, torch.as_tensor(denoiser.data_moments[1], dtype=torch.float64).mean().sqrt())
+    alpha, sigma = process.kernel(t)
+    if alpha == 0 or sigma == 0:
+        return True
+    mean, std = (m.to(like) for m in denoiser.prior(t))
+    shape, told = tuple(like[rows].shape), rows_of(cond, rows)
+    x = mean + std * normal(0, Stream.PROBE, 3, shape, dtype=like.dtype, device=like.device)
+    way = normal(0, Stream.PROBE, 4, shape, dtype=like.dtype, device=like.device).sign()
+    with torch.enable_grad():
+        x = x.requires_grad_()
+        out = denoiser.mean(x, t, told)
+        if not out.requires_grad:
+            return False
+        (back,) = torch.autograd.grad(out, x, way)
+    with torch.no_grad():
+        step = _STEP * float(sigma)
+        gap = (denoiser.mean(x + step * way, t, told) - denoiser.mean(x - step * way, t, told)) / (2 * step)
+    known, found = (float(alpha) * float((way * slope).mean()) for slope in (back, gap))  # shares of the noise: 0 to 1
+    return abs(known - found) <= 0.25 * max(abs(known), abs(found)) + 0.01
+
+
+def _is_of_trees(denoiser: Denoiser) -> bool:
+    if isinstance(denoiser, RegressorDenoiser):
+        return True
+    parts = [part if isinstance(part, list | tuple) else [part] for part in getattr(denoiser, "__dict__", {}).values()]
+    return any(_is_of_trees(each) for part in parts for each in part if isinstance(each, Denoiser))
+
+
+def at(process: Process, level: Tensor) -> Tensor:
+    """The time whose noise level sigma / |alpha| is nearest to the given one, above 0."""
+    return process.time(-2 * torch.log(level)).clamp(1.0 if process.is_discrete else 0.0, process.t_max)
+
+
 def covariances(here: Local, seen: Observation, x_t: Tensor) -> tuple[Tensor, Tensor]:
-    """V A^T, shape (B, m, d), and R + A V A^T, shape (B, m, m), float64, written out by m derivatives."""
+    """V A^T, shape (B, m, d), and R + A V A^T, shape (B, m, m), float64, written out by m derivatives.
+
+    Raises
+    ------
+    NonFiniteError
+        If a derivative is not finite.
+    """
     cross, seen_cross = [], []
     for j in range(seen.size):
         unit = torch.zeros(len(x_t), seen.size, dtype=x_t.dtype, device=x_t.device)
@@ -269,6 +339,11 @@ def covariances(here: Local, seen: Observation, x_t: Tensor) -> tuple[Tensor, Te
         cross.append(column.flatten(1))
         seen_cross.append(here.push(column))
     cov = torch.stack(seen_cross, 1).to(torch.float64)
+    if not bool(torch.isfinite(cov).all()):
+        raise NonFiniteError(
+            "operator: expected finite derivatives where the walk goes, got others. It is asked at means of noisy "
+            "data, which may lie outside of what the data are."
+        )
     values, basis = torch.linalg.eigh((cov + cov.mT) / 2)
     cov = (basis * values.clamp_min(0)[:, None]) @ basis.mT  # a learnt denoiser may be wrong in sign
     present = seen.spread(seen.present, len(x_t)).to(cov)

@@ -10,14 +10,14 @@ of the identity and R is diagonal, else from the eigenvalues of R^-1/2 A A^T R^-
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from caminito._errors import ConfigError, DataError, ShapeError
-from caminito.posterior.operators import Identity, Mask, Operator, check_adjoint
+from caminito.posterior.operators import Compose, Identity, Mask, Operator, check_adjoint
 
 __all__ = ["Noise", "Observation", "observe"]
 
@@ -63,6 +63,11 @@ class Observation:
         """Entries of what is seen of an event, m."""
         return self.y.shape[1]
 
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of what is seen of one event."""
+        return self.operator.seen(self.event, self.y.dtype)
+
     @property
     def is_exact(self) -> bool:
         """Whether some entry is seen without noise."""
@@ -91,7 +96,7 @@ class Observation:
 
     def pull(self, u: Tensor) -> Tensor:
         """A^T u, shape (B, *event), of rows (B, m)."""
-        rows = self.of_seen(u).reshape(len(u), *self.operator.seen(self.event))
+        rows = self.of_seen(u).reshape(len(u), *self.shape)
         return self.operator.adjoint(rows, self.event)
 
     def noise_times(self, u: Tensor) -> Tensor:
@@ -113,8 +118,18 @@ class Observation:
         z = white.into(r)
         return self.of_seen(white.back(z / (1 + c * white.values.to(z))))
 
+    def inverse(self, r: Tensor) -> Tensor:
+        """A^+ r, shape (B, *event), over the entries seen: the smallest event that A takes nearest to r."""
+        if self._gram is not None:
+            return self.pull(r) / self._gram
+        white = self._plain
+        least = len(white.values) * torch.finfo(r.dtype).eps * white.values.sum()
+        share = torch.where(white.values > least, 1 / white.values, 0.0)
+        return self.pull(white.back(white.into(r) * share.to(r)))
+
     def log_normal(self, r: Tensor, c: Tensor | float) -> Tensor:
-        """log N(r; 0, R + c A A^T) over the entries seen, shape (B,); R + c I where A is not linear."""
+        """log N(r; 0, R + c A A^T) over the entries seen, float64 (B,); R + c I where A is not linear."""
+        r = r.to(torch.float64)
         c = _column(c, r)
         present = self.spread(self.present, len(r))
         if self._is_diagonal:
@@ -136,7 +151,7 @@ class Observation:
         columns = []
         for low in range(0, size, _COLUMNS):
             high = min(low + _COLUMNS, size)
-            unit = torch.zeros(high - low, size, dtype=torch.float64)
+            unit = torch.zeros(high - low, size, dtype=self.y.dtype)
             unit[torch.arange(high - low), torch.arange(low, high)] = 1
             columns.append(self.operator(unit.reshape(-1, *self.event)).flatten(1).to(torch.float64))
         return torch.cat(columns).T.contiguous()
@@ -155,6 +170,10 @@ class Observation:
     @cached_property
     def _white(self) -> _White:
         return _White.of(self)
+
+    @cached_property
+    def _plain(self) -> _White:
+        return _White.of(replace(self, var=torch.ones_like(self.var), cov=None))
 
 
 class _White:
@@ -177,12 +196,9 @@ class _White:
         keep = seen.present[0].nonzero()[:, 0]
         cov = torch.diag(seen.var) if seen.cov is None else seen.cov
         root = torch.linalg.cholesky(cov.to(torch.float64)[keep][:, keep])
-        rows = (
-            torch.linalg.solve_triangular(root, seen.matrix()[keep], upper=False) if seen.operator.is_linear else None
-        )
-        gram = torch.zeros(len(keep), len(keep), dtype=torch.float64) if rows is None else rows @ rows.T
-        values, basis = torch.linalg.eigh(gram)
         turned = torch.linalg.solve_triangular(root, torch.eye(len(keep), dtype=torch.float64), upper=False)
+        rows = turned @ seen.matrix()[keep] if seen.operator.is_linear else turned
+        values, basis = torch.linalg.eigh(rows @ rows.T)
         into = torch.zeros(seen.size, len(keep), dtype=torch.float64)
         into[keep] = turned.T @ basis
         log_det = 2 * float(torch.log(torch.diagonal(root)).sum())
@@ -221,16 +237,24 @@ def observe(
     ShapeError
         If y, the noise or a mask has another shape than the operator sees.
     DataError
-        If y holds infinities.
+        If y holds infinities, or no observation.
     ConfigError
-        If the noise is negative, its covariance is none, or the adjoint of the operator is not its own.
+        If the operator is none, the noise is negative, its covariance is none, or the adjoint of the operator is not
+        its own.
     """
+    if not isinstance(operator, Operator):
+        raise ConfigError(
+            f"operator: expected an Operator, got {type(operator).__name__}. For a matrix or a linear function: "
+            "Linear(...), for any other function: Nonlinear(...), for what is seen and what is not: Mask(...)."
+        )
     mask = None
     if isinstance(operator, Mask):
         mask, operator = operator.checked(event), Identity()
+    elif isinstance(operator, Compose) and isinstance(operator.outer, Mask):
+        mask, operator = operator.outer.checked(operator.inner.seen(event, dtype)), operator.inner
     if operator.is_linear:
-        check_adjoint(operator, event)
-    shape = operator.seen(event)
+        check_adjoint(operator, event, dtype=dtype)
+    shape = operator.seen(event, dtype)
     y = torch.as_tensor(y)
     y = y if y.is_floating_point() else y.to(dtype)
     if tuple(y.shape) == shape:
@@ -240,6 +264,8 @@ def observe(
             f"y: expected shape {shape}, as the operator sees an event of shape {event}, or (P, *{shape}) for P "
             f"observations, got {tuple(y.shape)}."
         )
+    if not len(y):
+        raise DataError("y: expected at least one observation, got none.")
     if bool(torch.isinf(y).any()):
         raise DataError("y: expected numbers, or NaN where nothing was seen, got infinities.")
     present = ~torch.isnan(y)

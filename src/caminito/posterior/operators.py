@@ -12,8 +12,10 @@ observation asks for is then a division.
 from __future__ import annotations
 
 import math
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,9 +59,9 @@ class Operator(ABC):
             (back,) = torch.autograd.grad(self(x), x, y)
         return back
 
-    def seen(self, event: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of what is seen of one event."""
-        return tuple(self(torch.zeros(1, *event)).shape[1:])
+    def seen(self, event: tuple[int, ...], dtype: torch.dtype = torch.float32) -> tuple[int, ...]:
+        """Shape of what is seen of one event; `dtype` is that of the event."""
+        return tuple(self(torch.zeros(1, *event, dtype=dtype)).shape[1:])
 
     def gram(self, event: tuple[int, ...]) -> float | None:
         """g where A A^T = g I; None where it is not a multiple of the identity, or not known to be."""
@@ -99,6 +101,11 @@ class Mask(Operator):
 
     def __call__(self, x: Tensor) -> Tensor:
         """x with 0 where it is not seen."""
+        if self.mask.ndim == x.ndim and len(self.mask) not in (1, len(x)):
+            raise ShapeError(
+                f"mask: expected one for all of {len(x)} rows or one for each, got {len(self.mask)}. One for each "
+                "observation is for a mask alone, or for one that comes last."
+            )
         return torch.where(self.mask.to(x.device), x, torch.zeros((), dtype=x.dtype, device=x.device))
 
     def adjoint(self, y: Tensor, event: tuple[int, ...]) -> Tensor:
@@ -134,15 +141,19 @@ class Select(Operator):
     """
 
     def __init__(self, index: Sequence[int] | Tensor) -> None:
-        self.index = torch.as_tensor(index, dtype=torch.long)
-        if self.index.ndim != 1 or not len(self.index) or len(self.index.unique()) != len(self.index):
-            raise ConfigError(f"index: expected numbers of entries, none twice, got {self.index.tolist()}.")
+        given = torch.as_tensor(index)
+        is_whole = given.dtype != torch.bool and not given.is_floating_point() and not given.is_complex()
+        if not is_whole or given.ndim != 1 or not len(given) or len(given.unique()) != len(given):
+            raise ConfigError(f"index: expected whole numbers of entries, none twice, got {given.tolist()}.")
+        self.index = given.long()
 
     def __call__(self, x: Tensor) -> Tensor:
         """The entries, shape (B, number of entries)."""
         size = x[0].numel()
         if int(self.index.min()) < 0 or int(self.index.max()) >= size:
-            raise ShapeError(f"index: expected numbers in [0, {size}), got up to {int(self.index.max())}.")
+            raise ShapeError(
+                f"index: expected numbers in [0, {size}), got {int(self.index.min())} to {int(self.index.max())}."
+            )
         return x.flatten(1)[:, self.index.to(x.device)]
 
     def adjoint(self, y: Tensor, event: tuple[int, ...]) -> Tensor:
@@ -206,9 +217,7 @@ class Downsample(Operator):
     """
 
     def __init__(self, factor: int) -> None:
-        if int(factor) != factor or factor < 2:
-            raise ConfigError(f"factor: expected a whole number >= 2, got {factor!r}.")
-        self.factor = int(factor)
+        self.factor = whole("factor", factor, 2)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Shape (B, C, *grid / factor)."""
@@ -299,7 +308,7 @@ class Compose(Operator):
 
     def adjoint(self, y: Tensor, event: tuple[int, ...]) -> Tensor:
         """inner^T outer^T y."""
-        return self.inner.adjoint(self.outer.adjoint(y, self.inner.seen(event)), event)
+        return self.inner.adjoint(self.outer.adjoint(y, self.inner.seen(event, y.dtype)), event)
 
 
 def check_adjoint(operator: Operator, event: tuple[int, ...], *, dtype: torch.dtype = torch.float64) -> None:
@@ -314,6 +323,10 @@ def check_adjoint(operator: Operator, event: tuple[int, ...], *, dtype: torch.dt
     x, other = (torch.randn(2, *event, generator=chance, dtype=dtype) for _ in range(2))
     image = operator(x)
     y = torch.randn(image.shape, generator=chance, dtype=dtype)
+    tolerance = 1e-4 * max(float(image.norm() * y.norm()), 1e-12)  # for operators in single precision inside
+    straight = operator(x + 2 * other) - image - 2 * operator(other)
+    if not float(straight.norm()) <= tolerance:
+        raise ConfigError("operator: expected a linear one, got A(x + 2 z) != A x + 2 A z. Use Nonlinear.")
     back = operator.adjoint(y, event)
     if back.shape != x.shape:
         raise ConfigError(
@@ -321,13 +334,21 @@ def check_adjoint(operator: Operator, event: tuple[int, ...], *, dtype: torch.dt
             "It takes what is seen back to an event."
         )
     left, right = (image * y).flatten(1).sum(1), (x * back).flatten(1).sum(1)
-    size = (image.norm() * y.norm()).clamp_min(1e-12)
-    tolerance = 1e-4 * float(size)  # for operators that work in single precision inside
     if not bool(((left - right).abs() <= tolerance).all()):
         raise ConfigError(
             f"operator: expected <A x, y> = <x, A^T y>, got {float(left[0]):.6g} and {float(right[0]):.6g}. "
             "Mend the adjoint, or leave it out: it is then found by differentiation."
         )
-    straight = operator(x + 2 * other) - image - 2 * operator(other)
-    if float(straight.norm()) > tolerance:
-        raise ConfigError("operator: expected a linear one, got A(x + 2 z) != A x + 2 A z. Use Nonlinear.")
+
+
+def whole(name: str, value: Any, least: int = 1) -> int:
+    """The option as an int, if it is a whole number that is large enough.
+
+    Raises
+    ------
+    ConfigError
+    """
+    is_number = isinstance(value, numbers.Real)
+    if not is_number or value != value // 1 or value < least:
+        raise ConfigError(f"{name}: expected a whole number >= {least}, got {value!r}.")
+    return int(value)

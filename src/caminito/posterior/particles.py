@@ -32,8 +32,9 @@ from torch import Tensor
 from caminito._errors import ConfigError, NonFiniteError
 from caminito._random import Stream, normal, uniform
 from caminito.denoiser import Condition, Denoiser, rows_of
-from caminito.posterior.guides import conjugate, covariances, local, solved
+from caminito.posterior.guides import conjugate, covariances, local, require_derivative, solved
 from caminito.posterior.observation import Observation
+from caminito.posterior.operators import whole
 from caminito.posterior.walks import Draws, Report, for_particles, reverse, split
 from caminito.posterior.walks import levels as rungs
 
@@ -57,7 +58,7 @@ class Cloud:
     ancestors : tensor (P, K)
         The first particle that each is from.
     ess : list of tensor (P,)
-        Share of the particles that counted, before each step.
+        Share of the particles that counted, before each step and at the end.
     """
 
     x: Tensor
@@ -67,6 +68,7 @@ class Cloud:
     ess: list[Tensor] = field(default_factory=list)
 
 
+@torch.no_grad()
 def tds(
     denoiser: Denoiser,
     seen: Observation,
@@ -106,24 +108,27 @@ def tds(
         If the denoiser cannot be differentiated, or the observation is without noise.
     NonFiniteError
     """
-    _check(seen, particles, ess)
+    _check(seen, particles, ess, batch_size)
+    whole("iterations", iterations)
     process, width = denoiser.process, seen.count * particles
     steps = [float(t) for t in grid if float(t) > 0]
     told = for_particles(cond, seen.count, particles)
 
+    rows_at_once = [slice(low, high) for low, high in pieces(seen.count, particles, batch_size)]
+    parts = [(rows, seen.of(slice(rows.start // particles, -(-rows.stop // particles)))) for rows in rows_at_once]
+
     def look(x: Tensor, t: Tensor) -> _Look:
-        parts = []
-        for low, high in pieces(seen.count, particles, batch_size):
-            part = seen.of(slice(low // particles, -(-high // particles)))
-            parts.append(_look(denoiser, part, x[low:high], t, rows_of(told, slice(low, high)), iterations))
-        return _Look(*(torch.cat(values) for values in zip(*parts)))
+        looks = [_look(denoiser, part, x[rows], t, rows_of(told, rows), iterations) for rows, part in parts]
+        return _Look(*(torch.cat(values) for values in zip(*looks)))
 
     like = torch.empty(width, *seen.event, dtype=seen.y.dtype)
+    require_derivative(denoiser, like, told)
     first = torch.tensor(steps[0], dtype=torch.float64)
     mean, std = (m.to(like) for m in denoiser.prior(first))
     x = mean + std * normal(seed, Stream.POSTERIOR, 0, tuple(like.shape), dtype=like.dtype)
     here = look(x, first)
     swarm = _Swarm.of(here.log_psi, seen.count, particles)
+    _finite(swarm.log_weights, 0, len(steps) - 1)
     for i, (before, after) in enumerate(itertools.pairwise(steps), start=1):
         t, s = (torch.tensor(v, dtype=torch.float64) for v in (before, after))
         rows = swarm.resampled(here.mean, ess, seed, i)
@@ -143,13 +148,14 @@ def tds(
     return swarm.cloud(here.guided.reshape(seen.count, particles, *seen.event))
 
 
+@torch.no_grad()
 def split_smc(
     denoiser: Denoiser,
     seen: Observation,
     particles: int,
     *,
     levels: int = 30,
-    inner: int = 8,
+    inner: int = 12,
     sweeps: int = 1,
     seed: int = 0,
     ess: float = 0.7,
@@ -166,7 +172,8 @@ def split_smc(
         By a linear operator.
     particles : int >= 2
     levels : int
-        Values of rho, from where the likelihood says nothing down to a tenth of its noise.
+        Values of rho, from where the likelihood says nothing down to a third of its noise; of a chain, no more than
+        it has.
     inner : int
         Steps of the reverse process from a level.
     sweeps : int
@@ -174,7 +181,9 @@ def split_smc(
     ess, batch_size, cond, progress
         As for `tds`.
     """
-    _check(seen, particles, ess)
+    _check(seen, particles, ess, batch_size)
+    for name, count in (("levels", levels), ("inner", inner), ("sweeps", sweeps)):
+        whole(name, count)
     if not seen.operator.is_linear:
         raise ConfigError("operator: expected a linear one for 'split-smc', got a nonlinear one. Use method='tds'.")
     told = for_particles(cond, seen.count, particles)
@@ -239,8 +248,9 @@ class _Look(NamedTuple):
 
 def _look(denoiser: Denoiser, seen: Observation, x: Tensor, t: Tensor, cond: Condition, iterations: int) -> _Look:
     if float(denoiser.process.kernel(t).scale) == 0:
-        mean = denoiser.mean(x, t, cond).detach()
-        return _Look(mean, mean, torch.zeros(len(x), dtype=torch.float64), torch.zeros_like(x))
+        mean, var = denoiser.moments(x, t, cond)
+        var = (torch.as_tensor(denoiser.data_moments[1]).to(x) if var is None else var).expand_as(x)
+        return _Look(mean, mean, torch.zeros(len(x), dtype=torch.float64), var)
     here = local(denoiser, seen, x, t, cond)
     var = denoiser.var(x, t, cond)
     if var is None:
@@ -261,7 +271,7 @@ def _look(denoiser: Denoiser, seen: Observation, x: Tensor, t: Tensor, cond: Con
     way = here.pull(signs(seen.size, x).expand(len(x), -1))
     size = (way * way).flatten(1).sum(1) if seen.operator.is_linear else torch.full((len(x),), seen.size).to(x)
     c = ((way * here.times_var(way)).flatten(1).sum(1) / size.clamp_min(1e-30)).clamp_min(0)
-    return _Look(here.mean, guided, seen.log_normal(r, c).to(torch.float64), var)
+    return _Look(here.mean, guided, seen.log_normal(r, c), var)
 
 
 def signs(size: int, like: Tensor) -> Tensor:
@@ -289,8 +299,7 @@ class _Swarm:
     def resampled(self, x: Tensor, ess: float, seed: int, step: int) -> Tensor | None:
         """Rows (P K,) to go on with; None where all stay."""
         count, particles = self.log_weights.shape
-        share = torch.softmax(self.log_weights, 1)
-        self.ess.append(1 / (share**2).sum(1) / particles)
+        self.ess.append(self.share())
         low = self.ess[-1] < ess
         if not bool(low.any()):
             return None
@@ -306,9 +315,14 @@ class _Swarm:
         return (chosen + particles * row).flatten()
 
     def cloud(self, x: Tensor) -> Cloud:
-        whole = torch.logsumexp(self.log_weights, 1)
-        evidence = self.log_evidence + whole - math.log(self.log_weights.shape[1])
-        return Cloud(x, self.log_weights - whole[:, None], evidence, self.ancestors, self.ess)
+        total = torch.logsumexp(self.log_weights, 1)
+        evidence = self.log_evidence + total - math.log(self.log_weights.shape[1])
+        return Cloud(x, self.log_weights - total[:, None], evidence, self.ancestors, [*self.ess, self.share()])
+
+    def share(self) -> Tensor:
+        """Share of the particles that count."""
+        share = torch.softmax(self.log_weights, 1)
+        return 1 / (share**2).sum(1) / share.shape[1]
 
 
 def _systematic(logs: Tensor, n: int, start: Tensor) -> Tensor:
@@ -351,9 +365,10 @@ def pieces(count: int, particles: int, batch_size: int | None) -> list[tuple[int
     ]
 
 
-def _check(seen: Observation, particles: int, ess: float) -> None:
-    if particles < 2:
-        raise ConfigError(f"particles: expected at least 2, got {particles!r}.")
+def _check(seen: Observation, particles: int, ess: float, batch_size: int | None) -> None:
+    whole("particles", particles, 2)
+    if batch_size is not None:
+        whole("batch_size", batch_size)
     if not 0 < ess <= 1:
         raise ConfigError(f"ess: expected a share in (0, 1], got {ess!r}.")
     if seen.is_exact:

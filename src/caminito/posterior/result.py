@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from caminito._errors import MissingExtraError
+from caminito._errors import ConfigError, MissingExtraError
 
 __all__ = ["PosteriorResult"]
 
@@ -57,8 +58,10 @@ class PosteriorResult:
 
     def interval(self, level: float = 0.9) -> tuple[Tensor, Tensor]:
         """Central intervals of each entry, two tensors of the shape of `mean`."""
-        ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=self.samples.dtype)
-        low, high = torch.quantile(self.samples, ends, dim=self.axis)
+        if not 0 < level < 1:
+            raise ConfigError(f"level: expected a share in (0, 1), got {level!r}.")
+        ends = [(1 - level) / 2, (1 + level) / 2]
+        low, high = torch.from_numpy(np.quantile(self.samples.numpy(), ends, axis=self.axis)).to(self.samples)
         return low, high
 
     def to_arviz(self) -> Any:

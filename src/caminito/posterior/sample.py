@@ -33,7 +33,7 @@ from caminito._random import seed_from
 from caminito.denoiser import Condition, Denoiser
 from caminito.posterior import guides, walks
 from caminito.posterior.observation import Noise, Observation, observe
-from caminito.posterior.operators import Identity, Operator
+from caminito.posterior.operators import Identity, Operator, whole
 from caminito.posterior.particles import equal, split_smc, tds
 from caminito.posterior.result import PosteriorResult
 from caminito.posterior.walks import Report, for_particles
@@ -97,7 +97,8 @@ def posterior(
     particles : int >= 2, optional
         Of `tds` and `split-smc`; n unless given, and at least 16.
     steps : int, optional
-        Of the walk, 200 of `tds` and `dps`, else 50; levels of `split-smc` and `split-gibbs`, 30.
+        Of the walk, 200 of `tds` and `dps`, else 50, at most those of a chain; levels of `split-smc` and
+        `split-gibbs`, 30.
     random_state : int, numpy generator or None
     batch_size : int, optional
         Rows that the denoiser is given at once by the particle methods.
@@ -139,15 +140,16 @@ def posterior(
     """
     if method not in get_args(Method):
         raise ConfigError(f"method: expected one of {', '.join(get_args(Method))}, got {method!r}.")
-    if int(n) != n or n < 1:
-        raise ConfigError(f"n: expected a whole number >= 1, got {n!r}.")
+    n = whole("n", n)
+    steps = None if steps is None else whole("steps", steps)
+    particles = None if particles is None else whole("particles", particles, 2)
     if prior.event_shape is None:
         raise ConfigError("prior: expected a denoiser that knows the shape of its events, got one for any shape.")
     y = torch.as_tensor(y)
     operator = Identity() if operator is None else operator
-    dtype = y.dtype if y.is_floating_point() else torch.get_default_dtype()
+    dtype = y.dtype if y.dtype in (torch.float32, torch.float64) else torch.get_default_dtype()
     seen = observe(y, operator, noise, tuple(prior.event_shape), dtype=dtype)
-    is_one = y.ndim == len(seen.operator.seen(seen.event))
+    is_one = y.ndim == len(seen.shape)
     if method == "auto":
         method = _chosen(prior, seen, cond)
     if seen.is_exact and method not in _EXACT:
@@ -162,7 +164,9 @@ def posterior(
     if particles is not None:
         raise ConfigError(f"particles: not for {method!r}, which draws each row by itself. Leave it out.")
     rows = told | {"cond": for_particles(cond, seen.count, n)}
-    count = steps or _STEPS.get(method, 50)
+    if batch_size is not None:
+        whole("batch_size", batch_size)
+    count = _count(prior, method, steps)
     if method in _GUIDES:
         rule = _GUIDES[method]
         _known(method, rule, options)
@@ -200,18 +204,19 @@ def _by_particles(
 ) -> PosteriorResult:
     """Draws from a cloud, and what may be wrong with it."""
     width = max(n, _LEAST) if particles is None else particles
+    count = _count(prior, method, steps)
     told = told | {"batch_size": batch_size}
     if method == "tds":
         _known(method, tds, options)
-        cloud = tds(prior, seen, width, grids.grid(prior.process, steps or _STEPS["tds"]), **told, **options)
+        cloud = tds(prior, seen, width, grids.grid(prior.process, count), **told, **options)
     else:
         _known(method, split_smc, options)
-        cloud = split_smc(prior, seen, width, **told, **({"levels": steps or _STEPS[method]} | options))
+        cloud = split_smc(prior, seen, width, **told, **({"levels": count} | options))
     samples, ancestors = equal(cloud, n, seed=told["seed"])
     ess = torch.stack(cloud.ess).amin(0)
     first = torch.tensor([len(row.unique()) for row in ancestors])
     found = []
-    if float(first.min()) < max(2.0, _FEW * min(n, width)):
+    if float(first.min()) < min(n, max(2.0, _FEW * min(n, width))):
         found.append(
             f"the draws are from {int(first.min())} of {width} first particles: their spread may be too small. "
             "Ask for more particles, or more noise."
@@ -241,12 +246,18 @@ def _by_particles(
 
 def _chosen(prior: Denoiser, seen: Observation, cond: Condition) -> str:
     """The method that "auto" stands for."""
-    t = grids.grid(prior.process, 4)[-2]
-    with torch.enable_grad():
-        x = torch.zeros(seen.count, *seen.event, dtype=seen.y.dtype, requires_grad=True)
-        if not prior.mean(x, t, for_particles(cond, seen.count, 1)).requires_grad:
-            return "split-smc"
+    like = torch.empty(seen.count, *seen.event, dtype=seen.y.dtype)
+    if not guides.has_derivative(prior, like, for_particles(cond, seen.count, 1)):
+        return "split-smc"
     return "tds" if int(seen.present.sum(1).max()) <= _MANY else "mmps"
+
+
+def _count(prior: Denoiser, method: str, steps: int | None) -> int:
+    """Steps or levels; unless given, no more than a chain has."""
+    if steps is not None:
+        return steps
+    usual = _STEPS.get(method, 50)
+    return min(usual, int(prior.process.t_max)) if prior.process.is_discrete else usual
 
 
 def _known(method: str, rule: Callable[..., Any], options: dict[str, Any] | None) -> None:

@@ -27,14 +27,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from caminito._errors import ConfigError
+from caminito._errors import ConditionError, ConfigError
 from caminito._random import Stream, normal
 from caminito.denoiser import Condition, Denoiser, mapped
-from caminito.posterior.guides import local
+from caminito.posterior.guides import at, local, require_derivative, spread_of
 from caminito.posterior.observation import Observation
-from caminito.posterior.operators import Identity
+from caminito.posterior.operators import Identity, whole
+from caminito.process import Process, times
 from caminito.process import grid as grids
-from caminito.process import times
 from caminito.sampling import trajectory
 
 __all__ = ["Draws", "Report", "daps", "dps", "for_particles", "levels", "repaint", "reverse", "split", "split_gibbs"]
@@ -94,12 +94,11 @@ def reverse(
     """x0 given z = x0 + level eps: the reverse process from that noise level; of infinity, from its start."""
     process = denoiser.process
     if math.isinf(level):
-        grid = grids.grid(process, steps)
+        grid = grid_of(process, steps)
         mean, std = (m.to(z) for m in denoiser.prior(grid[0]))
         x = mean + std * draws.normal(0, z)
     else:
-        t = process.time(torch.tensor(-2 * math.log(level), dtype=torch.float64))
-        t = t.clamp(max=process.t_max)
+        t = at(process, torch.tensor(level, dtype=torch.float64))
         grid = below(denoiser, t, steps)
         x = process.kernel(t).scale.to(z) * z
     for frame in trajectory(denoiser, x, grid, solver, cond=cond, noise=draws):
@@ -112,7 +111,8 @@ def below(denoiser: Denoiser, t: Tensor, steps: int) -> Tensor:
     process = denoiser.process
     alpha, sigma = process.kernel(t)
     high = float(sigma / alpha.abs())
-    low = min(grids.SIGMA_MIN, high / 10)
+    alpha, sigma = process.kernel(at(process, torch.tensor(1e-30, dtype=torch.float64)))
+    low = max(min(grids.SIGMA_MIN, high / 10), float(sigma / alpha.abs()))  # a chain has no time below its first step
     ratio = torch.linspace(high ** (1 / 7), low ** (1 / 7), steps, dtype=torch.float64) ** 7
     inner = process.time(-2 * torch.log(ratio[1:]))
     out = torch.cat([t[None], inner, torch.zeros(1, dtype=torch.float64)])
@@ -126,16 +126,39 @@ def split(seen: Observation, x: Tensor, level: float, draws: Draws) -> Tensor:
     return z + level**2 * seen.pull(seen.solve(miss, level**2))
 
 
+def grid_of(process: Process, steps: int) -> Tensor:
+    """The grid of the process in so many steps, or in all that a shorter chain has."""
+    return grids.grid(process, min(steps, int(process.t_max)) if process.is_discrete else steps)
+
+
 def levels(denoiser: Denoiser, seen: Observation, count: int) -> list[float]:
-    """Noise levels for split Gibbs: from ten times the spread of the data to a third of what the noise leaves open."""
+    """Noise levels for split Gibbs: from ten times the spread of the data to a third of what the noise leaves open.
+
+    They are levels that the process has: the steps of a chain, none beyond its end.
+
+    Raises
+    ------
+    ConfigError
+        If no step of a chain has both signal and noise.
+    """
+    process = denoiser.process
     spread = float(torch.as_tensor(denoiser.data_moments[1], dtype=torch.float64).mean().sqrt())
-    ones = seen.pull(torch.ones(seen.count, seen.size, dtype=seen.y.dtype))
-    gain = float(seen.push(ones).norm() / seen.of_seen(torch.ones_like(seen.y)).norm().clamp_min(1e-12))
+    # not the same for all entries, which a difference does not see
+    way = normal(0, Stream.PROBE, 2, (1, seen.size), dtype=seen.y.dtype).expand_as(seen.y)
+    gain = float(seen.push(seen.pull(way)).norm() / seen.of_seen(way).norm().clamp_min(1e-12))
     least = float(seen.var.min().sqrt()) / max(math.sqrt(gain), 1e-6)
     low = min(max(least / 3, 2e-3 * spread), spread)
-    return torch.exp(torch.linspace(math.log(10 * spread), math.log(low), count, dtype=torch.float64)).tolist()
+    alpha, sigma = process.kernel(process.t_max)
+    high = min(10 * spread, float(sigma / alpha.abs()) if alpha != 0 else math.inf)
+    wanted = torch.exp(torch.linspace(math.log(high), math.log(min(low, high)), count, dtype=torch.float64))
+    alpha, sigma = process.kernel(at(process, wanted))
+    found = (sigma / alpha.abs())[(alpha != 0) & (sigma > 0)].unique().flip(0)
+    if not len(found):
+        raise ConfigError("process: expected a chain with steps that leave both signal and noise, got none.")
+    return [float(level) for level in found]
 
 
+@torch.no_grad()
 def split_gibbs(
     denoiser: Denoiser,
     seen: Observation,
@@ -159,16 +182,20 @@ def split_gibbs(
     count, inner : int
         Levels, and steps of the reverse process from each.
     """
+    whole("count", count)
+    whole("inner", inner)
     draws = Draws(seed)
     x = _begin(denoiser, seen, n, draws)
-    for i, level in enumerate(levels(denoiser, seen, count)):
+    found = levels(denoiser, seen, count)
+    for i, level in enumerate(found):
         z = split(seen, x, level, draws)
         x = reverse(denoiser, z, level, inner, draws, cond=cond)
         draws.next(inner + 1)
-        _tell(progress, i + 1, count)
+        _tell(progress, i + 1, len(found))
     return x
 
 
+@torch.no_grad()
 def daps(
     denoiser: Denoiser,
     seen: Observation,
@@ -182,6 +209,9 @@ def daps(
 ) -> Tensor:
     """Decoupled annealing: where the ODE ends, a draw near it that agrees with y, and noise again.
 
+    Near is r, with r^2 = q sigma^2 / (alpha^2 q + sigma^2) of data of variance q: sigma / alpha where there is little
+    noise, and no more than the data where there is much.
+
     Parameters
     ----------
     denoiser : Denoiser
@@ -192,23 +222,23 @@ def daps(
     inner : int
         Steps of the ODE.
     """
+    whole("inner", inner)
     process, draws = denoiser.process, Draws(seed)
     x = _begin(denoiser, seen, n, draws, grid[0])
     for i, (t, s) in enumerate(itertools.pairwise(grid)):
-        alpha, sigma = process.kernel(t)
+        alpha = process.kernel(t).scale
         ends = x
-        for frame in trajectory(
-            denoiser, x, below(denoiser, t, inner) if alpha != 0 else grids.grid(process, inner), "euler", cond=cond
-        ):
+        way = below(denoiser, t, inner) if alpha != 0 else grid_of(process, inner)
+        for frame in trajectory(denoiser, x, way, "euler", cond=cond):
             ends = frame.x
-        spread = float(sigma / alpha.abs()) if alpha != 0 else grids.SIGMA_MAX
-        x0 = split(seen, ends, spread, draws)
+        x0 = split(seen, ends, math.sqrt(float(spread_of(denoiser, t))), draws)
         after = process.kernel(s)
         x = after.sample(x0, draws.taken(x0)).to(x0)
         _tell(progress, i + 1, len(grid) - 1)
     return x
 
 
+@torch.no_grad()
 def dps(
     denoiser: Denoiser,
     seen: Observation,
@@ -236,12 +266,13 @@ def dps(
         raise ConfigError(f"scale: expected a number > 0, got {scale!r}.")
     process, draws = denoiser.process, Draws(seed)
     x = _begin(denoiser, seen, n, draws, grid[0])
+    require_derivative(denoiser, x, cond)
     for i, (t, s) in enumerate(itertools.pairwise(grid)):
         alpha, sigma = process.kernel(t)
         after = process.kernel(s)
         c0, ct, std = process.bridge(s, t)
         if alpha == 0:
-            mean, down = denoiser.mean(x, t, cond).detach(), torch.zeros_like(x)
+            mean, down = denoiser.mean(x, t, cond), torch.zeros_like(x)
         else:
             here = local(denoiser, seen, x, t, cond)
             r = seen.residual(here.mean)
@@ -254,6 +285,7 @@ def dps(
     return x
 
 
+@torch.no_grad()
 def repaint(
     denoiser: Denoiser,
     seen: Observation,
@@ -280,8 +312,7 @@ def repaint(
     """
     if not isinstance(seen.operator, Identity):
         raise ConfigError("operator: expected a mask for 'repaint', got another. Use method='tds'.")
-    if times_again < 1:
-        raise ConfigError(f"times_again: expected a whole number >= 1, got {times_again!r}.")
+    whole("times_again", times_again)
     process, draws = denoiser.process, Draws(seed)
     x = _begin(denoiser, seen, n, draws, grid[0])
     known = seen.spread(seen.y, len(x)).reshape(x.shape).to(x)
@@ -289,8 +320,7 @@ def repaint(
     for i, (t, s) in enumerate(itertools.pairwise(grid)):
         c0, ct, std = process.bridge(s, t)
         for turn in range(times_again):
-            with torch.no_grad():
-                walked = c0 * denoiser.mean(x, t, cond) + ct * x + std * draws.taken(x)
+            walked = c0 * denoiser.mean(x, t, cond) + ct * x + std * draws.taken(x)
             put = process.kernel(s).sample(known, draws.taken(x))
             x_s = torch.where(present, put.to(x), walked.to(x))
             if turn + 1 < times_again and float(s) > 0:
@@ -303,9 +333,19 @@ def repaint(
 
 
 def for_particles(cond: Condition, count: int, n: int) -> Condition:
-    """Conditions with a row for each of n draws, from one for each observation or one for all."""
+    """Conditions with a row for each of n draws, from one for each observation or one for all.
+
+    Raises
+    ------
+    ConditionError
+        If there are other numbers of rows.
+    """
 
     def of(value: Any) -> Any:
+        value = torch.as_tensor(value)
+        if not value.ndim or len(value) not in (1, count):
+            told = f"{len(value)} rows" if value.ndim else "a single value"
+            raise ConditionError(f"cond: expected a row for each of {count} observations, or one for all, got {told}.")
         rows = value.expand(count, *value.shape[1:]) if len(value) == 1 else value
         return rows.repeat_interleave(n, 0)
 

@@ -3,6 +3,7 @@
 from caminito.testing.checks_denoiser import check_denoiser
 from caminito.testing.checks_process import check_process
 from caminito.testing.checks_solver import check_solver
+from caminito.testing.conditioned import Mixture, StateSpace
 from caminito.testing.oracles import (
     Moments,
     UnitNoise,
@@ -28,9 +29,11 @@ from caminito.testing.targets import (
 __all__ = [
     "BrokenIdentity",
     "KnownTarget",
+    "Mixture",
     "Moments",
     "Report",
     "Row",
+    "StateSpace",
     "UnitNoise",
     "bananas",
     "check_denoiser",
