@@ -11,6 +11,7 @@ from caminito.cli.calibrate import calibrate
 from caminito.cli.console import command, out
 from caminito.cli.doctor import doctor
 from caminito.cli.evaluate import evaluate
+from caminito.cli.given import inpaint, upscale
 from caminito.cli.inspect import inspect
 from caminito.cli.plot import HELP, plot
 from caminito.cli.report import report
@@ -31,7 +32,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _function in (inspect, train, sample, impute, calibrate, train_classifier, evaluate, plot, report, doctor):
+_COMMANDS = (
+    inspect,
+    train,
+    sample,
+    impute,
+    inpaint,
+    upscale,
+    calibrate,
+    train_classifier,
+    evaluate,
+    plot,
+    report,
+    doctor,
+)
+
+for _function in _COMMANDS:
     app.command(help=HELP if _function is plot else None)(command(_function))
 
 

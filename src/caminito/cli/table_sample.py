@@ -77,9 +77,11 @@ def draw_rows(model: TableDiffusion, count: int, *, seed: int, condition: Any = 
 
 def impute(
     run: RunPath,
-    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A file with holes.", show_default=False)],
+    table: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A table with holes, or a .npy array.", show_default=False)
+    ],
     draws: Annotated[
-        int, typer.Option("--draws", metavar="M", help="Tables to write, which differ where the data leave room.")
+        int, typer.Option("--draws", metavar="M", help="Files to write, which differ where the data leave room.")
     ] = 1,
     centre: Annotated[
         bool, typer.Option("--centre", help="The value in the middle of what may be, in place of one drawn from it.")
@@ -88,11 +90,11 @@ def impute(
     out_: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", metavar="FILE", help="FILE.csv, .parquet, ...; with --draws FILE_1.csv, FILE_2.csv."
+            "-o", "--out", metavar="FILE", help="FILE.csv, .parquet, .npy, ...; with --draws FILE_1.csv, FILE_2.csv."
         ),
     ] = None,
 ) -> None:
-    """Fill the holes of a TABLE, whose columns are those of RUN.
+    """Fill the holes of a table or array, FILE, whose columns or items are like those of RUN.
 
     What is known is kept as it is.
     """
@@ -105,7 +107,10 @@ def impute(
 
     model = load_run(run)
     if not isinstance(model, TableDiffusion):
-        raise ConfigError(f"impute: expected the run of a table, {run} is one of images or arrays. Use sample.")
+        from caminito.cli.given import impute_array
+
+        impute_array(run, model, table, draws=draws, centre=centre, seed=seed, out_=out_)
+        return
     found = _run_of(run)
     frame = _read(found, table)
     stem, suffix = _parted(table)

@@ -1,6 +1,7 @@
 """What users hold: estimators with scikit-learn's contract, and how they are stored."""
 
 from caminito.estimators.cascade import CascadeDiffusion
+from caminito.estimators.given import Given
 from caminito.estimators.grids import CalibratedGrid
 from caminito.estimators.image import ImageDiffusion
 from caminito.estimators.model import Description, DiffusionModel
@@ -14,6 +15,7 @@ __all__ = [
     "CascadeDiffusion",
     "Description",
     "DiffusionModel",
+    "Given",
     "ImageDiffusion",
     "ModelConfig",
     "NoiseAccuracy",

@@ -9,12 +9,13 @@ from numpy.typing import ArrayLike
 
 from caminito.data import Codec, ImageCodec, shrink
 from caminito.estimators.frames import Container
+from caminito.estimators.given import ImageVerbs
 from caminito.estimators.model import DiffusionModel
 
 __all__ = ["ImageDiffusion"]
 
 
-class ImageDiffusion(DiffusionModel):
+class ImageDiffusion(ImageVerbs, DiffusionModel):
     """Diffusion model of images (n, H, W) or (n, H, W, C), grey to RGBA, uint8, uint16 or float, of any size.
 
     Samples have the dtype, range and layout of the training images. Parameters are those of `DiffusionModel`.

@@ -43,6 +43,7 @@ from caminito.estimators.bounds import InRange, projection
 from caminito.estimators.choices import Choice, data_scale, network_options, prior_gap
 from caminito.estimators.conditions import ConditionCodec, named
 from caminito.estimators.frames import Container
+from caminito.estimators.given import Verbs
 from caminito.estimators.grids import CalibratedGrid, draws_for, missed
 from caminito.estimators.guided import Guide, Lead, leading
 from caminito.estimators.likelihood import LikelihoodMethod, cells, chosen, log_density
@@ -94,7 +95,7 @@ class Description(dict[str, Choice]):
         )
 
 
-class DiffusionModel(DensityMixin, BaseEstimator):
+class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
     """Diffusion model of arrays of any event shape: points and rows with a perceptron, grids with a U-Net.
 
     Parameters

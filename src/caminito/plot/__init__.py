@@ -16,6 +16,7 @@ from caminito.plot.jumps import departures, jumps, reverse_conditionals
 from caminito.plot.moving import gif_bytes, moving_images, moving_paths
 from caminito.plot.png import png_bytes, read_recipe
 from caminito.plot.points import histogram1d, scatter, trajectories
+from caminito.plot.spread import spread
 from caminito.plot.style import theme
 from caminito.plot.tree import jump_tree
 
@@ -46,6 +47,7 @@ __all__ = [
     "scatter",
     "schedule",
     "scores",
+    "spread",
     "terminal",
     "theme",
     "tile",

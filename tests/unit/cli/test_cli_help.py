@@ -16,6 +16,8 @@ COMMANDS = (
     "train",
     "sample",
     "impute",
+    "inpaint",
+    "upscale",
     "calibrate",
     "train-classifier",
     "evaluate",
@@ -30,7 +32,7 @@ HEAVY = ("torch", "numpy", "pandas", "matplotlib", "sklearn", "yaml")
     "arguments",
     [
         ["--help"],
-        *([name, "--help"] for name in ("train", "train-classifier", "impute", "plot", "report")),
+        *([name, "--help"] for name in ("train", "train-classifier", "impute", "inpaint", "plot", "report")),
         ["--version"],
     ],
 )
