@@ -1,4 +1,4 @@
-"""Samples of a class that is asked for, and four ways to be led to it: how true they are, and how varied.
+"""Samples of a class that is asked for, and five ways to be led to it: how true they are, and how varied.
 
 One class-conditional U-Net, the package's default, its conditions dropped in a tenth of the rows; a classifier of noisy
 images (`NoisyClassifier`, of the same noise); and a judge that is neither, trained in this run on clean images. Each
@@ -7,6 +7,7 @@ way leads `--samples` images, equally many of each class, at each scale:
     classifier   the network without the class + w sigma^2 / alpha grad log p(y | x_t)   (Dhariwal & Nichol 2021)
     cfg          weak + w (strong - weak), weak: without the class                       (Ho & Salimans 2022)
     interval     the same, at noise levels in (0.2, 2] alone                             (Kynkaanniemi et al. 2024)
+    wide         the same, at noise levels in (0.2, 10]
     auto         weak: the same network after an eighth of its training, with the class  (Karras et al. 2024)
 
 Measured: the share that the judge takes for the class asked for; the Frechet distance in the judge's 128 features, of
@@ -36,11 +37,12 @@ from caminito.plot import style
 from images_vs_diffusers import Judge, features, judge, logits, mnist
 
 CLASSES = 10
-INTERVAL = (0.2, 2.0)
+INTERVALS = {"interval": (0.2, 2.0), "wide": (0.2, 10.0)}
 SCALES: dict[str, tuple[float, ...]] = {
     "classifier": (0.5, 1.0, 2.0, 3.0, 5.0),
-    "cfg": (0.0, 1.5, 2.0, 3.0, 5.0),
+    "cfg": (0.0, 1.25, 1.5, 1.75, 2.0, 3.0, 5.0),
     "interval": (1.5, 2.0, 3.0, 5.0),
+    "wide": (1.5, 2.0, 3.0),
     "auto": (1.5, 2.0, 3.0, 5.0),
 }
 ASKED = {"mnist": 0.985}  # accuracy; with .85 of the unguided recall
@@ -150,11 +152,12 @@ def main() -> None:
         "classifier": {"guide": noisy},
         "cfg": {},
         "interval": {},
+        "wide": {},
         "auto": {"guide": worse},
     }
 
     def dials(way: str, scale: float) -> dict[str, Any]:
-        more = {"interval": INTERVAL} if way == "interval" else {}
+        more = {"interval": INTERVALS[way]} if way in INTERVALS else {}
         return {"guidance": {"scale": scale, **more}, **leads[way]}
 
     def point(name: str, how: dict[str, Any]) -> dict[str, float]:

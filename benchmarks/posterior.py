@@ -10,7 +10,8 @@ The mixture is that of Cardoso et al. 2024 (MCGdiff): unit variances, centres (8
 random weights; A = U S V^T of random directions with singular values uniform in [0, 1], noise uniform in [0, max S],
 y from a draw of the prior. Distances are W1 in 500 random directions, averaged, between 1000 draws and 1000 exact ones,
 the mean over nine sets of these; the floor is the same between exact sets. `tds 16` is 64 runs of 16 particles, all
-their draws together. The evidence of `tds` and `split-smc` is held against its closed form. Seconds are of one thread.
+their draws together; `dps` has the best of five scales in each problem. The evidence of `tds` and `split-smc` is held
+against its closed form. Seconds are of one thread.
 
 Each part writes results/posterior_PART.json, and after each point what was measured so far; --resume goes on from
 there.
@@ -44,6 +45,7 @@ N = 1000  # draws
 SETS = 10  # of exact draws
 SCALE = 12.0  # the deviation of each entry, nearly: denoisers see data over it, as they do behind a codec
 RATIO, EVIDENCE = 1.25, 0.1  # asked
+SCALES = (0.01, 0.03, 0.1, 0.3, 1.0)  # of `dps`, in its favour
 METHODS: dict[str, dict[str, Any]] = {
     "tds": {},
     "tds 16": {"method": "tds", "particles": 16, "n": 16, "runs": 64},
@@ -154,7 +156,7 @@ def floor(dx: int, dy: int, seed: int) -> dict[str, Any]:
 
 
 def asked_of(
-    prior: Denoiser, problem: Problem, name: str, seed: int, steps: int | None = None
+    prior: Denoiser, problem: Problem, name: str, seed: int, options: dict[str, Any] | None = None
 ) -> tuple[PosteriorResult, Tensor, float]:
     """What a method gives, its draws, and its seconds."""
     how = dict(METHODS[name])
@@ -170,7 +172,7 @@ def asked_of(
             problem.noise,
             method=method,
             n=n,
-            steps=steps,
+            options=options,
             random_state=seed,
             **how,
         )
@@ -181,10 +183,13 @@ def asked_of(
 
 def judged(prior: Denoiser, problem: Problem, name: str, seed: int) -> dict[str, Any]:
     """Distance of a method's draws, error of its evidence, what it says of itself."""
-    found, draws, taken = asked_of(prior, problem, name, seed)
-    draws = draws.to(torch.float64)
-    distances = [sliced(draws, problem.exact(N, 100 + i)) for i in range(SETS - 1)]
-    row: dict[str, Any] = {"distance": float(np.mean(distances)), "seconds": taken}
+    sets = [problem.exact(N, 100 + i) for i in range(SETS - 1)]
+    row: dict[str, Any] = {"distance": math.inf}
+    for scale in SCALES if name == "dps" else (None,):
+        found, draws, taken = asked_of(prior, problem, name, seed, None if scale is None else {"scale": scale})
+        distance = float(np.mean([sliced(draws.to(torch.float64), each) for each in sets]))
+        if distance < row["distance"]:
+            row = {"distance": distance, "seconds": taken} | ({} if scale is None else {"scale": scale})
     if found.log_evidence is not None and found.log_evidence.ndim == 0:
         row["evidence_error"] = float(found.log_evidence) - problem.log_evidence
     if found.ess is not None and found.ancestors is not None:

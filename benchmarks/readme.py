@@ -149,6 +149,9 @@ SPANISH = {
     "seeds that hold": "semillas que cumplen",
     "gradients": "gradientes",
     "density, chains of NUTS": "densidad, cadenas de NUTS",
+    "dimensions, numbers seen": "dimensiones, números vistos",
+    "distance of exact draws": "distancia de muestras exactas",
+    "tds, error of log p(y)": "tds, error de log p(y)",
     "our error of the weights": "nuestro error de los pesos",
     "theirs": "el suyo",
     "no more gradients than theirs": "no más gradientes que ellas",
@@ -173,6 +176,7 @@ SPANISH = {
     "no guidance": "sin guía",
     "classifier": "clasificador",
     "interval": "intervalo",
+    "wide interval": "intervalo ancho",
     "autoguidance": "autoguía",
     "way, scale": "modo, escala",
     "of the class asked for": "de la clase pedida",
@@ -638,6 +642,30 @@ def density_shapes(facts: Mapping[str, Any], language: str) -> list[str]:
     return table([say(word, language) for word in words], rows)
 
 
+def posterior_gmm(facts: Mapping[str, Any], language: str) -> list[str]:
+    """posterior_gmm.json: distances over their floors, a row for each cell."""
+    cells = facts.get("cells", {})
+    names = [name for name in next(iter(cells.values()), {}) if name != "floor"]
+    rows = []
+    for place, found in cells.items():
+        errors = found.get("tds", {}).get("evidence_error", {})
+        rows.append(
+            [
+                place,
+                number(found.get("floor")),
+                *(number(found[name]["ratio"]["median"]) for name in names),
+                f"{number(errors.get('median'))} ({number(errors.get('worst'))})",
+            ]
+        )
+    words = (
+        say("dimensions, numbers seen", language),
+        say("distance of exact draws", language),
+        *names,
+        say("tds, error of log p(y)", language),
+    )
+    return table(words, rows)
+
+
 def density_nuts(facts: Mapping[str, Any], language: str) -> list[str]:
     """density_nuts.json: weights on several modes, time on one."""
     rows = []
@@ -677,7 +705,7 @@ def conditional(facts: Mapping[str, Any], language: str) -> list[str]:
         "precision": "precision",
         "recall": "recall",
     }
-    names = {"auto": "autoguidance"}
+    names = {"auto": "autoguidance", "wide": "wide interval"}
     costs, rows = facts.get("seconds over unguided", {}), []
 
     def row(title: str, found: Mapping[str, Any], cost: Any = None) -> None:
@@ -798,6 +826,7 @@ TABLES = {
     "density_multimodal": density_multimodal,
     "density_shapes": density_shapes,
     "density_nuts": density_nuts,
+    "posterior_gmm": posterior_gmm,
     "gpu_unet": gpu_unet,
 }
 SCRIPTS = {f"few_steps_{data}": f"few_steps.py --data {data} --name few_steps_{data}" for data in ("digits", "mnist")}
@@ -807,6 +836,7 @@ SCRIPTS |= {name: f"tables.py --part {name.removeprefix('tables_')}" for name in
 SCRIPTS |= {
     name: f"density.py --part {name.removeprefix('density_')}" for name in TABLES if name.startswith("density_")
 }
+SCRIPTS |= {"posterior_gmm": "posterior.py --part gmm"}
 FOLDERS = {"gpu_unet": "gpu"}  # of results, where it is not the folder itself
 
 

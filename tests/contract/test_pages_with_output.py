@@ -1,10 +1,12 @@
-"""The pages on tables, on densities and on guidance: their code runs, and prints what they show."""
+"""The pages on tables, densities, guidance and observations: their code runs, and prints what they show."""
 
 import pytest
 from pages import blocks, said
 
 
-@pytest.mark.parametrize(("page", "outputs"), [("tables.md", 6), ("density.md", 2), ("guidance.md", 14)])
+@pytest.mark.parametrize(
+    ("page", "outputs"), [("tables.md", 6), ("density.md", 2), ("guidance.md", 14), ("posterior.md", 3)]
+)
 def test_the_page_prints_what_it_shows(page, outputs):
     names = {"__name__": "page"}
     shown = 0

@@ -21,7 +21,7 @@ def names(pages):
 def test_pages_are_numbered_through_the_sections_in_their_order():
     numbers = [int(page.name[:2]) for page in PAGES]
     assert numbers == sorted(set(numbers))
-    assert "".join(section.name[0] for section in SECTIONS) == "123456789abc"[: len(SECTIONS)]
+    assert "".join(section.name[0] for section in SECTIONS) == "123456789abcd"[: len(SECTIONS)]
 
 
 @pytest.mark.parametrize("section", [EXAMPLES, *SECTIONS], ids=lambda section: section.name)
