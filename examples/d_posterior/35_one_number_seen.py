@@ -45,8 +45,8 @@ for method in ("tds", "split-smc", "mmps", "ddnm", "dps"):
     print(f"{method:10} share above the axis {float((found.samples[:, 1] > 0).double().mean()):.2f}{known}")
 
 seen = (
-    "Orange: a method's draws; blue: the posterior; grey: the spiral. Look at where the orange lies, and how much of it "
-    "each crossing has: the two particle methods are right in both."
+    "Orange: a method's draws; blue: the posterior; grey: the spiral. Look at where the orange lies, and how much of "
+    "it each crossing has: the two particle methods are right in both."
 )
 plot.clouds(sets, data=exact, others=spiral.draw(1500), title="What x may have been, given one number", caption=seen)
 
