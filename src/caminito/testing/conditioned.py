@@ -15,7 +15,7 @@ Sources: Bishop 2006, eq. 2.113-2.117; Bucy & Joseph 1968 (the form of S'); Rauc
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -27,7 +27,8 @@ from caminito.testing.oracles import Moments
 __all__ = ["Mixture", "StateSpace"]
 
 
-class Mixture(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Mixture:
     """sum_k weights_k N(means_k, covs_k) of flattened events: weights (K,), means (K, d), covs (K, d, d), float64."""
 
     weights: Tensor
@@ -64,7 +65,7 @@ class Mixture(NamedTuple):
         """
         eye = torch.eye(matrix.shape[1], dtype=torch.float64)
         logs, means, covs = [], [], []
-        for weight, mean, cov in zip(*self):
+        for weight, mean, cov in zip(self.weights, self.means, self.covs):
             seen = matrix @ cov @ matrix.T + noise
             gain = torch.linalg.solve(seen, matrix @ cov).T
             miss = y - matrix @ mean
@@ -76,7 +77,8 @@ class Mixture(NamedTuple):
         return Mixture(torch.softmax(torch.stack(logs), 0), torch.stack(means), torch.stack(covs)), log_y
 
 
-class StateSpace(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class StateSpace:
     """z_0 ~ N(mean, cov), z_{i+1} = forward z_i + N(0, drive); float64."""
 
     mean: Tensor
