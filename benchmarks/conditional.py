@@ -207,14 +207,13 @@ def draw(plain: dict[str, float], ways: dict[str, dict[str, dict[str, float]]], 
         np.ravel(axes), (("accuracy", "of the class asked for"), ("frechet", "Frechet distance"))
     ):
         for ink, (way, found) in zip(style.COLOURS, ways.items()):
-            points = sorted((f["recall"], f[key], float(scale)) for scale, f in found.items())
-            place.plot([p[0] for p in points], [p[1] for p in points], "o-", color=ink, markersize=4, label=way)
+            points = [(f["recall"], f[key]) for scale, f in found.items() if float(scale) > 0]
+            place.plot(*zip(*points), "o-", color=ink, markersize=4, label=way)
         place.plot(plain["recall"], plain[key], "s", color=style.MUTED, markersize=6, label="no guidance")
         style.dress(place, words, "recall", key, grid="both")
     style.legend(np.ravel(axes)[-1], loc="best")
-    style.caption(
-        fig, f"Fidelity against variety, {name}", "Each point is a scale; further to the right is more varied."
-    )
+    told = "A point for each scale, larger ones further along the line. To the right: more varied."
+    style.caption(fig, f"Fidelity against variety, {name}", told)
     fig.savefig(path)
 
 
