@@ -25,6 +25,7 @@ the data, and V is unknown: D is left as it is for that step.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -41,13 +42,16 @@ from caminito.process import Process, times
 from caminito.process.base import Time, as_time
 
 __all__ = [
+    "DENSE",
     "Local",
     "at",
     "ddnm",
     "diffpir",
     "has_derivative",
+    "iterated",
     "jfps",
     "local",
+    "matched",
     "mmps",
     "pigdm",
     "require_derivative",
@@ -55,7 +59,7 @@ __all__ = [
 ]
 
 _PROBED, _STEP = 8, 0.05  # rows that a derivative is tried on, and the difference in sigma
-_DENSE = 8  # entries seen, up to which the covariance of what is seen is written out
+DENSE = 8  # entries seen, up to which the covariance of what is seen is written out
 
 
 class Local(NamedTuple):
@@ -99,12 +103,9 @@ def mmps(denoiser: Denoiser, seen: Observation, *, iterations: int | None = None
 
     def led(x_t: Tensor, t: Tensor, cond: Condition) -> Tensor:
         here = local(denoiser, seen, x_t, t, cond)
-        r = seen.residual(here.mean)
-        if iterations is None and seen.size <= _DENSE:
-            cross, cov = covariances(here, seen, x_t)
-            return here.mean + (cross * solved(cov, r)[:, :, None]).sum(1).reshape(x_t.shape)
-        u = conjugate(lambda v: seen.noise_times(v) + here.push(here.times_var(here.pull(v))), r, iterations or 5)
-        return here.mean + here.times_var(here.pull(u))
+        if iterations is None and seen.size <= DENSE:
+            return matched(here, seen)[0]
+        return iterated(here, seen, iterations or 5)
 
     return _Led(denoiser, led, by_derivative=True)
 
@@ -323,7 +324,25 @@ def at(process: Process, level: Tensor) -> Tensor:
     return process.time(-2 * torch.log(level)).clamp(1.0 if process.is_discrete else 0.0, process.t_max)
 
 
-def covariances(here: Local, seen: Observation, x_t: Tensor) -> tuple[Tensor, Tensor]:
+def matched(here: Local, seen: Observation) -> tuple[Tensor, Tensor]:
+    """D_y of `mmps`, and log N(y; A D, R + A V A^T), float64 (B,), with the covariance of what is seen written out."""
+    r = seen.residual(here.mean)
+    cross, cov = covariances(here, seen)
+    u = solved(cov, r)
+    count = seen.spread(seen.present, len(r)).sum(1)
+    far = (r.to(torch.float64) * u).sum(1)
+    log_normal = -0.5 * (far + torch.logdet(cov) + count * math.log(2 * math.pi))
+    return here.mean + (cross * u[:, :, None]).sum(1).reshape(here.mean.shape), log_normal
+
+
+def iterated(here: Local, seen: Observation, iterations: int) -> Tensor:
+    """D_y of `mmps` by conjugate gradients."""
+    r = seen.residual(here.mean)
+    u = conjugate(lambda v: seen.noise_times(v) + here.push(here.times_var(here.pull(v))), r, iterations)
+    return here.mean + here.times_var(here.pull(u))
+
+
+def covariances(here: Local, seen: Observation) -> tuple[Tensor, Tensor]:
     """V A^T, shape (B, m, d), and R + A V A^T, shape (B, m, m), float64, written out by m derivatives.
 
     Raises
@@ -333,7 +352,7 @@ def covariances(here: Local, seen: Observation, x_t: Tensor) -> tuple[Tensor, Te
     """
     cross, seen_cross = [], []
     for j in range(seen.size):
-        unit = torch.zeros(len(x_t), seen.size, dtype=x_t.dtype, device=x_t.device)
+        unit = torch.zeros(len(here.mean), seen.size, dtype=here.mean.dtype, device=here.mean.device)
         unit[:, j] = 1
         column = here.times_var(here.pull(unit))
         cross.append(column.flatten(1))
@@ -346,7 +365,7 @@ def covariances(here: Local, seen: Observation, x_t: Tensor) -> tuple[Tensor, Te
         )
     values, basis = torch.linalg.eigh((cov + cov.mT) / 2)
     cov = (basis * values.clamp_min(0)[:, None]) @ basis.mT  # a learnt denoiser may be wrong in sign
-    present = seen.spread(seen.present, len(x_t)).to(cov)
+    present = seen.spread(seen.present, len(here.mean)).to(cov)
     noise = torch.diag(seen.var) if seen.cov is None else seen.cov
     cov = cov + noise.to(cov) * present[:, :, None] * present[:, None, :] + torch.diag_embed(1 - present)
     return torch.stack(cross, 1), cov

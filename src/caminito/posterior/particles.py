@@ -32,7 +32,7 @@ from torch import Tensor
 from caminito._errors import ConfigError, NonFiniteError
 from caminito._random import Stream, normal, uniform
 from caminito.denoiser import Condition, Denoiser, rows_of
-from caminito.posterior.guides import conjugate, covariances, local, require_derivative, solved
+from caminito.posterior.guides import DENSE, iterated, local, matched, require_derivative
 from caminito.posterior.observation import Observation
 from caminito.posterior.operators import whole
 from caminito.posterior.walks import Draws, Report, for_particles, reverse, split
@@ -40,7 +40,6 @@ from caminito.posterior.walks import levels as rungs
 
 __all__ = ["Cloud", "equal", "split_smc", "tds"]
 
-_DENSE = 8  # entries seen, up to which A V A^T is written out
 _BITS = 6  # of a place on the Hilbert curve
 
 
@@ -257,21 +256,13 @@ def _look(denoiser: Denoiser, seen: Observation, x: Tensor, t: Tensor, cond: Con
         way = signs(x[:1].numel(), x).reshape(1, *x.shape[1:]).expand_as(x)
         each = (way * here.times_var(way)).flatten(1).mean(1).clamp_min(0)
         var = each.reshape(-1, *[1] * (x.ndim - 1)).expand_as(x)
-    r = seen.residual(here.mean)
-    if seen.size <= _DENSE:
-        cross, cov = covariances(here, seen, x)
-        u = solved(cov, r)
-        guided = here.mean + (cross * u[:, :, None]).sum(1).reshape(x.shape)
-        count = seen.spread(seen.present, len(x)).sum(1)
-        far = (r.to(torch.float64) * u).sum(1)
-        log_psi = -0.5 * (far + torch.logdet(cov) + count * math.log(2 * math.pi))
-        return _Look(here.mean, guided, log_psi, var)
-    u = conjugate(lambda v: seen.noise_times(v) + here.push(here.times_var(here.pull(v))), r, iterations)
-    guided = here.mean + here.times_var(here.pull(u))
+    if seen.size <= DENSE:
+        return _Look(here.mean, *matched(here, seen), var)
+    guided = iterated(here, seen, iterations)
     way = here.pull(signs(seen.size, x).expand(len(x), -1))
     size = (way * way).flatten(1).sum(1) if seen.operator.is_linear else torch.full((len(x),), seen.size).to(x)
     c = ((way * here.times_var(way)).flatten(1).sum(1) / size.clamp_min(1e-30)).clamp_min(0)
-    return _Look(here.mean, guided, seen.log_normal(r, c), var)
+    return _Look(here.mean, guided, seen.log_normal(seen.residual(here.mean), c), var)
 
 
 def signs(size: int, like: Tensor) -> Tensor:

@@ -32,6 +32,8 @@ class PosteriorResult:
     warnings : list of str
         What was warned of.
     method : str
+    event : tuple of int
+        Shape of a draw.
     """
 
     samples: Tensor

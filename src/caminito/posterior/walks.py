@@ -88,7 +88,6 @@ def reverse(
     steps: int,
     draws: Draws,
     *,
-    solver: str = "dpmpp2m-sde",
     cond: Condition = None,
 ) -> Tensor:
     """x0 given z = x0 + level eps: the reverse process from that noise level; of infinity, from its start."""
@@ -101,7 +100,7 @@ def reverse(
         t = at(process, torch.tensor(level, dtype=torch.float64))
         grid = below(denoiser, t, steps)
         x = process.kernel(t).scale.to(z) * z
-    for frame in trajectory(denoiser, x, grid, solver, cond=cond, noise=draws):
+    for frame in trajectory(denoiser, x, grid, "dpmpp2m-sde", cond=cond, noise=draws):
         x = frame.x
     return x
 
