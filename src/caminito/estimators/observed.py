@@ -37,6 +37,7 @@ from caminito.posterior import (
     Select,
     posterior,
 )
+from caminito.posterior.sample import LEAST
 from caminito.process.base import Time, as_time
 from caminito.training import augmented_at
 
@@ -47,8 +48,6 @@ __all__ = ["Drawn", "Layout", "Told", "Walk", "drawn", "encoded_condition", "lev
 
 Floats = NDArray[np.float64]
 
-_MANY, _MANY_OF_A_GRID = 64, 8  # entries seen, up to which weights bear the errors of a learnt denoiser
-_PARTICLES = 64
 _AT_ONCE = 2**24  # entries of all draws that are held together
 _GRID = 2**16  # entries of grids that a derivative is taken of at once
 _BEYOND = 0.1  # share of the range of the data
@@ -292,12 +291,7 @@ def drawn(model: DiffusionModel, seen: Told, walk: Walk, cond: Condition, seed: 
 
     What is drawn depends on the seed, the number of an observation, n_draws and particles, not on `batch_size`.
     """
-    method, width, particles = walk.method, int(walk.n_draws), walk.particles
-    if method == "auto":
-        most = int((~torch.isnan(seen.y)).flatten(1).sum(1).max())
-        method = "tds" if most <= (_MANY_OF_A_GRID if len(model.event_shape_) > 1 else _MANY) else "mmps"
-    if method in ("tds", "split-smc"):
-        width = particles = max(width, _PARTICLES) if particles is None else particles
+    width = walk.particles or max(int(walk.n_draws), LEAST)
     size = math.prod(model.event_shape_)
     rows = walk.batch_size or min(model._rows_at_once(), max(1, _GRID // size) if len(model.event_shape_) > 1 else 4096)
     prior = _Pieces(model._walked(), rows, model._device())
@@ -314,9 +308,9 @@ def drawn(model: DiffusionModel, seen: Told, walk: Walk, cond: Condition, seed: 
                     seen.y[part],
                     seen.operator,
                     seen.noise,
-                    method=method,
+                    method=walk.method,
                     n=int(walk.n_draws),
-                    particles=particles,
+                    particles=walk.particles,
                     steps=walk.n_steps,
                     random_state=seed if not number else _seed_of(seed, number),
                     batch_size=rows,

@@ -40,7 +40,7 @@ from caminito.posterior.walks import Report, for_particles
 from caminito.process import grid as grids
 from caminito.sampling import sample
 
-__all__ = ["Method", "posterior"]
+__all__ = ["LEAST", "Method", "posterior"]
 
 Method = Literal[
     "auto", "tds", "split-smc", "mmps", "pigdm", "jfps", "diffpir", "ddnm", "repaint", "dps", "daps", "split-gibbs"
@@ -56,8 +56,8 @@ _GUIDES: dict[str, Callable[..., Denoiser]] = {
 _WALKS: dict[str, Callable[..., Tensor]] = {"repaint": walks.repaint, "dps": walks.dps, "daps": walks.daps}
 _EXACT = ("repaint", "ddnm")  # methods that take an observation without noise
 _STEPS = {"tds": 200, "dps": 200, "split-smc": 30, "split-gibbs": 30}
-_LEAST = 16  # particles
-_MANY = 64  # entries seen
+LEAST = 64  # particles
+_MANY, _MANY_OF_A_GRID = 64, 8  # entries seen, up to which weights bear the errors of a learnt denoiser
 _FEW = 0.05  # share of particles: fewer that count, or fewer ancestors, are warned of
 
 
@@ -91,11 +91,12 @@ def posterior(
         Standard deviation, of all entries or each; or a covariance. In the units of y.
     method : str
         See above; "auto" is `tds`, `split-smc` where the prior cannot be differentiated, and `mmps` where more than 64
-        entries are seen: weights of so many do not bear the errors of a learnt denoiser.
+        entries of a row of numbers, or 8 of a grid, are seen: weights of so many do not bear the errors of a learnt
+        denoiser.
     n : int
         Draws of each observation.
     particles : int >= 2, optional
-        Of `tds` and `split-smc`; n unless given, and at least 16.
+        Of `tds` and `split-smc`; n unless given, and at least 64.
     steps : int, optional
         Of the walk, 200 of `tds` and `dps`, else 50, at most those of a chain; levels of `split-smc` and
         `split-gibbs`, 30.
@@ -203,7 +204,7 @@ def _by_particles(
     options: dict[str, Any],
 ) -> PosteriorResult:
     """Draws from a cloud, and what may be wrong with it."""
-    width = max(n, _LEAST) if particles is None else particles
+    width = max(n, LEAST) if particles is None else particles
     count = _count(prior, method, steps)
     told = told | {"batch_size": batch_size}
     if method == "tds":
@@ -249,7 +250,8 @@ def _chosen(prior: Denoiser, seen: Observation, cond: Condition) -> str:
     like = torch.empty(seen.count, *seen.event, dtype=seen.y.dtype)
     if not guides.has_derivative(prior, like, for_particles(cond, seen.count, 1)):
         return "split-smc"
-    return "tds" if int(seen.present.sum(1).max()) <= _MANY else "mmps"
+    most = _MANY if len(seen.event) == 1 else _MANY_OF_A_GRID
+    return "tds" if int(seen.present.sum(1).max()) <= most else "mmps"
 
 
 def _count(prior: Denoiser, method: str, steps: int | None) -> int:

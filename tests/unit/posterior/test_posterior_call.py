@@ -110,10 +110,17 @@ def test_auto_takes_particles_then_guidance_then_what_needs_no_derivative():
     image = GaussianDenoiser(torch.zeros(1, 9, 9), 1.0, VPS)
     y = torch.zeros(1, 9, 9)
     assert call(image, y, n=2).method == "mmps"
-    y.flatten()[64:] = NAN
+    y.flatten()[9:] = NAN
+    assert call(image, y, n=2).method == "mmps"
+    y.flatten()[8:] = NAN
     assert call(image, y, n=2).method == "tds"
     assert call(image, torch.stack([y, torch.zeros_like(y)]), n=2).method == "mmps"
     assert call(prior(), torch.ones(3), Nonlinear(torch.abs)).method == "tds"
+    row = GaussianDenoiser(torch.zeros(65), 1.0, VPS)
+    y = torch.zeros(65)
+    assert call(row, y, n=2).method == "mmps"
+    y[-1] = NAN
+    assert call(row, y, n=2).method == "tds"
 
 
 def test_a_derivative_is_known_of_smooth_denoisers_and_not_of_closed_boxes():
@@ -293,7 +300,7 @@ def test_one_draw_one_step_and_more_draws_than_particles_are_given():
 @pytest.mark.parametrize("method", ["tds", "split-smc"])
 def test_weights_that_degenerate_are_warned_of_and_others_are_not(method):
     modes = MixtureDenoiser(torch.ones(2) / 2, torch.tensor([[-1.5, -1.5], [1.5, 1.5]]), 0.04, VPS)
-    told = {"noise": 0.05, "method": method, "n": 50, "steps": 20}
+    told = {"noise": 0.05, "method": method, "n": 50, "particles": 50, "steps": 20}
     with pytest.warns(DegenerateWeights) as heard:
         found = call(modes, torch.tensor([40.0, NAN]), **told)
     assert sorted(str(each.message) for each in heard if each.category is DegenerateWeights) == sorted(found.warnings)
