@@ -50,6 +50,7 @@ class Stream(IntEnum):
     CASCADE = 20
     POSTERIOR = 21
     RESAMPLE = 22
+    HOLES = 23
 
 
 def _generator(seed: int, stream: int, step: int, block: int) -> np.random.Generator:

@@ -33,7 +33,7 @@ Draws = Annotated[
     int, typer.Option("-n", "--draws", metavar="N", help="How many; they differ where IMAGE leaves room.")
 ]
 How = Annotated[
-    str, typer.Option("--method", metavar="M", help="auto, tds, mmps, pigdm, diffpir, ddnm, repaint, dps, daps, ...")
+    str, typer.Option("--method", metavar="M", help="auto, trained, tds, mmps, pigdm, diffpir, ddnm, repaint, dps, daps, ...")
 ]
 NoiseOf = Annotated[
     float | None,

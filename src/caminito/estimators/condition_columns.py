@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -26,9 +26,10 @@ from torch import Tensor
 
 from caminito._errors import ConditionError, ConfigError, DataError, ShapeError
 from caminito.data import Codec, HashingText, TextEncoder, codec_from_dict, text_encoder_from_dict
-from caminito.nn import Entry, Field, Given, Label, Noised, Vector, entry_from_dict
+from caminito.estimators.observed import Layout
+from caminito.nn import Entry, Field, Given, Known, Label, Noised, Vector, entry_from_dict
 
-__all__ = ["Column", "FieldColumn", "LowresColumn", "column_for", "column_from_dict", "nearest_classes"]
+__all__ = ["Column", "FieldColumn", "KnownColumn", "LowresColumn", "column_for", "column_from_dict", "nearest_classes"]
 
 KINDS = ("label", "vector", "text", "field", "lowres")
 
@@ -228,7 +229,41 @@ class LowresColumn:
         return cls(name, codec_from_dict(state["codec"]), state["axes"], tuple(state["grid"]))
 
 
-Column: TypeAlias = LabelColumn | VectorColumn | TextColumn | FieldColumn | LowresColumn
+class KnownColumn:
+    """Items of the model's own kind of which some entries are known, NaN elsewhere, standardised as the items are."""
+
+    kind: ClassVar[str] = "known"
+
+    def __init__(self, name: str, codec: Codec) -> None:
+        self.name, self.codec, self.layout = name, codec, Layout.of(codec)
+        self.entry: Entry = Known(codec.event_shape[0])
+
+    def encode(self, values: ArrayLike) -> Given:
+        """What is known, standardised, and where; one item without its axis of rows serves all."""
+        array = np.asarray(values)
+        known = ~np.isnan(array) if array.dtype.kind == "f" else np.ones(array.shape, dtype=bool)
+        plain = np.where(known, array, 0)
+        kept = plain.astype(cast(Any, self.codec).dtype)
+        if kept.dtype.kind in "biu" and bool((kept != plain).any()):
+            raise ConditionError(
+                f"condition {self.name!r}: expected values of {kept.dtype} as the items have, and NaN where one is not "
+                f"known, got {plain[kept != plain][0]:g}."
+            )
+        value = _standardised(self.name, self.codec, len(self.layout.item_shape), kept)
+        mask = known.reshape(-1, *self.layout.item_shape)
+        return Given(value, mask=torch.from_numpy(np.ascontiguousarray(self.layout.events(mask))))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"kind": self.kind, "codec": self.codec.to_dict()}
+
+    @classmethod
+    def from_dict(cls, name: str, state: Mapping[str, Any]) -> KnownColumn:
+        """The column that `to_dict` described."""
+        return cls(name, codec_from_dict(state["codec"]))
+
+
+Column: TypeAlias = LabelColumn | VectorColumn | TextColumn | FieldColumn | LowresColumn | KnownColumn
 
 _COLUMNS: dict[str, Callable[[str, Mapping[str, Any]], Column]] = {
     "label": LabelColumn.from_dict,
@@ -236,6 +271,7 @@ _COLUMNS: dict[str, Callable[[str, Mapping[str, Any]], Column]] = {
     "text": TextColumn.from_dict,
     "field": FieldColumn.from_dict,
     "lowres": LowresColumn.from_dict,
+    "known": KnownColumn.from_dict,
 }
 
 

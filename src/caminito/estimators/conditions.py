@@ -16,6 +16,7 @@ from caminito._random import Stream, uniform
 from caminito.data import ArrayCodec, Codec
 from caminito.estimators.condition_columns import (
     Column,
+    KnownColumn,
     LabelColumn,
     LowresColumn,
     column_for,
@@ -62,6 +63,11 @@ class ConditionCodec:
     def lowres(self) -> list[str]:
         """Names of those of low resolution."""
         return [name for name, column in self.columns.items() if isinstance(column, LowresColumn)]
+
+    @property
+    def known(self) -> str | None:
+        """Name of that which tells entries of the items themselves."""
+        return next((name for name, column in self.columns.items() if isinstance(column, KnownColumn)), None)
 
     def fit(
         self,

@@ -25,11 +25,13 @@ from caminito._errors import ConfigError, DataError, ShapeError
 from caminito.denoiser import Condition, rows_of
 from caminito.estimators.conditions import named
 from caminito.estimators.observed import (
+    TRAINED,
     Drawn,
     Layout,
     Walk,
     drawn,
     encoded_condition,
+    filled,
     level_of,
     refuse_beyond,
     told,
@@ -267,7 +269,10 @@ class Verbs:
         noise : number or array of the shape of an item, optional
             How far what is known is believed, as a standard deviation; a grey level of images, or a hundredth of the
             spread of each column or channel of others unless given.
-        method, particles, condition, random_state, n_steps, batch_size, options, progress
+        method : str
+            As for `posterior`, or "trained": by a network that has learnt to fill holes (`inpainting=True`), which
+            "auto" is where it has, unless noise, particles or options are asked for.
+        particles, condition, random_state, n_steps, batch_size, options, progress
             As for `posterior`.
 
         Returns
@@ -402,7 +407,10 @@ class ImageVerbs:
         noise : float, optional
             How far known pixels are believed, as a standard deviation; a grey level unless given: 1 / 255 of the range
             of the data, at least 1 of whole numbers.
-        method, particles, condition, random_state, n_steps, batch_size, options, progress
+        method : str
+            As for `posterior`, or "trained": by a network that has learnt to fill holes (`inpainting=True`), which
+            "auto" is where it has, unless noise, particles or options are asked for.
+        particles, condition, random_state, n_steps, batch_size, options, progress
             As for `posterior`.
 
         Returns
@@ -561,9 +569,39 @@ def _completed(
     if len(todo):
         values = np.where(known, holes.rows, np.nan)[todo]
         rows = rows_of(cond, torch.from_numpy(todo))
-        found = _draws(model, holes.layout, _events(holes.layout, values), Identity(), level, rows, seed, walk)
+        if _is_learnt(model, walk, noise):
+            refuse_beyond(_events(holes.layout, values), codec.limits, level, holes.name)
+            name = cast(str, model.conditions_.known)
+            seen = model.conditions_.columns[name].encode(values)
+            found = filled(model, len(todo), walk, {**(rows or {}), name: seen}, seed)
+        else:
+            found = _draws(model, holes.layout, _events(holes.layout, values), Identity(), level, rows, seed, walk)
         array[todo] = np.where(known[todo][:, None], array[todo], _decoded(model, found))
     return _given(model, array, found, is_one=holes.is_one, index=holes.index, todo=todo)
+
+
+def _is_learnt(model: DiffusionModel, walk: Walk, noise: Noise | None) -> bool:
+    """Whether holes are filled as the model has learnt to.
+
+    Raises
+    ------
+    ConfigError
+        If that was asked for and it has not, or with a noise of its own.
+    """
+    can = model.conditions_.known is not None
+    if walk.method == TRAINED and not can:
+        raise ConfigError(
+            f"method: {TRAINED!r} fills holes by what was learnt of them, and this model has learnt nothing of holes. "
+            "Leave it out, or train with inpainting=True."
+        )
+    if walk.method == TRAINED and noise is not None:
+        raise ConfigError(
+            f"noise: expected none with method {TRAINED!r}, which takes what is known as it is, got {noise!r}. "
+            "Leave it out, or use method='mmps'."
+        )
+    return walk.method == TRAINED or (
+        can and walk.method == "auto" and noise is None and not walk.particles and not walk.options
+    )
 
 
 def _of(

@@ -41,6 +41,7 @@ from caminito.denoiser import (
 from caminito.estimators.averages import Scratch, reaveraged
 from caminito.estimators.bounds import InRange, projection
 from caminito.estimators.choices import Choice, data_scale, network_options, prior_gap
+from caminito.estimators.condition_columns import KnownColumn
 from caminito.estimators.conditions import ConditionCodec, named
 from caminito.estimators.frames import Container
 from caminito.estimators.given import Verbs
@@ -49,6 +50,7 @@ from caminito.estimators.guided import Guide, Lead, leading
 from caminito.estimators.likelihood import LikelihoodMethod, cells, chosen, log_density
 from caminito.estimators.schema import GuidanceConfig, parse_config, parse_training
 from caminito.guidance import constrain
+from caminito.nn import Given
 from caminito.process import EDM, Process, process_from_dict
 from caminito.process import grid as grids
 from caminito.sampling import (
@@ -66,6 +68,7 @@ from caminito.sampling import (
     trajectory,
 )
 from caminito.training import (
+    HELD_OUT,
     Progress,
     TrainingConfig,
     TrainingState,
@@ -76,6 +79,7 @@ from caminito.training import (
     initial_state,
     load_checkpoint,
     precision_for,
+    with_holes,
 )
 
 __all__ = ["Description", "DiffusionModel"]
@@ -129,6 +133,10 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
     upscale : int, optional
         Learn to enlarge by this factor: `fit` shrinks each item (`caminito.data.shrink`) and gives it as condition
         "low", of kind 'lowres'. A stage of a `CascadeDiffusion`, or alone: `sample(condition={"low": small items})`.
+    inpainting : bool
+        Learn to fill items on a grid that are known in part: each item is given as condition "known", with other holes
+        at each step (`caminito.training.known_at_random`). Then `inpaint` and `impute` fill by what was learnt, and
+        `sample(condition={"known": items with NaN})` does. Without that condition it draws as any model.
     random_state : int, RandomState or None
         Seed of weights, noise, order and split.
     device : 'auto', 'cpu', 'cuda', ...
@@ -179,6 +187,7 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
         channel_axis: int | None = None,
         conditions: Mapping[str, Any] | None = None,
         upscale: int | None = None,
+        inpainting: bool = False,
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
         verbose: int = 0,
@@ -196,6 +205,7 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
         self.channel_axis = channel_axis
         self.conditions = conditions
         self.upscale = upscale
+        self.inpainting = inpainting
         self.random_state = random_state
         self.device = device
         self.verbose = verbose
@@ -266,7 +276,7 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
         self.conditions_ = ConditionCodec().fit(
             columns, len(x), kinds=kinds, new_codec=self._new_codec, grid=tuple(x.shape[2:])
         )
-        cond: Condition = self.conditions_.encode(columns, len(x)) or None
+        cond: Condition = {**self.conditions_.encode(columns, len(x)), **self._own(x)} or None
         if "y" in self.conditions_.classes:
             self.classes_ = self.conditions_.classes["y"]
         train, held = self._split(len(x), seed)
@@ -285,6 +295,22 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
         self.denoiser_.network.eval()
         self._state = None
         self._measure_residuals(x, cond, held if len(held) else train, seed)
+
+    def _own(self, x: Tensor) -> dict[str, Given]:
+        """The items as a condition of themselves, if holes in them are to be filled."""
+        if not self.inpainting:
+            return {}
+        if "known" in self.conditions_.columns:
+            raise ConfigError(
+                "inpainting: makes the condition 'known' of the items themselves, and one of that name was given. "
+                "Leave one of both out."
+            )
+        if x.ndim < 3:
+            raise ConfigError(
+                "inpainting: expected items on a grid, got rows of numbers. Leave it out: impute(X) fills rows without."
+            )
+        self.conditions_.columns["known"] = KnownColumn("known", self.codec_)
+        return {"known": Given(x, mask=torch.ones((), dtype=torch.bool).expand(x.shape))}
 
     def _train(
         self,
@@ -449,7 +475,7 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
         chosen = rows_of(cond, index)
         device = self._device()
         on_device = mapped(chosen, lambda value: value.to(device))
-        on_device = augmented_at(on_device, self.training_.augmentation / 2, seed)
+        on_device = with_holes(augmented_at(on_device, self.training_.augmentation / 2, seed), seed, HELD_OUT)
         times = self._grid(12)[:-1]
         self.residual_variance_ = fit_residual_variance(
             self.denoiser_, x[index].to(device), times, cond=on_device, seed=seed
@@ -830,6 +856,7 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
             "training": dict(self.training or {}),
             "n_steps": self.n_steps,
             "upscale": self.upscale,
+            "inpainting": self.inpainting,
             "validation_fraction": self.validation_fraction,
             "device": self.device,
         }

@@ -39,14 +39,29 @@ from caminito.posterior import (
 )
 from caminito.posterior.sample import LEAST
 from caminito.process.base import Time, as_time
+from caminito.sampling import sample
 from caminito.training import augmented_at
 
 if TYPE_CHECKING:
     from caminito.estimators.model import DiffusionModel
 
-__all__ = ["Drawn", "Layout", "Told", "Walk", "drawn", "encoded_condition", "level_of", "refuse_beyond", "told"]
+__all__ = [
+    "TRAINED",
+    "Drawn",
+    "Layout",
+    "Told",
+    "Walk",
+    "drawn",
+    "encoded_condition",
+    "filled",
+    "level_of",
+    "refuse_beyond",
+    "told",
+]
 
 Floats = NDArray[np.float64]
+
+TRAINED = "trained"  # the method of a model that has learnt to fill holes
 
 _AT_ONCE = 2**24  # entries of all draws that are held together
 _GRID = 2**16  # entries of grids that a derivative is taken of at once
@@ -337,6 +352,31 @@ def drawn(model: DiffusionModel, seen: Told, walk: Walk, cond: Condition, seed: 
         warnings=found,
         method=parts[0].method,
     )
+
+
+def filled(model: DiffusionModel, count: int, walk: Walk, cond: Condition, seed: int) -> Drawn:
+    """Draws of so many items by a network that is told what is known of them: one of the conditions says it."""
+    for name in ("particles", "options"):
+        if getattr(walk, name):
+            raise ConfigError(
+                f"{name}: expected none with method {TRAINED!r}, which draws as sample() does. Leave it out."
+            )
+    n = int(walk.n_draws)
+    each = mapped(cond, lambda value: value.repeat_interleave(n, 0))
+    rule, grid = model.solver_and_grid(walk.n_steps)
+    with model._averaged():
+        x = sample(
+            model._walked(),
+            (count * n, *model.event_shape_),
+            solver=rule,
+            grid=grid,
+            cond=model._on_device(each),
+            seed=seed,
+            batch_size=walk.batch_size or model._rows_at_once(),
+            device=model._device(),
+            progress=walk.progress,
+        )
+    return Drawn(x.cpu().reshape(count, n, *model.event_shape_), None, None, None, {}, [], TRAINED)
 
 
 def encoded_condition(model: DiffusionModel, columns: Mapping[str, Any] | None, count: int, seed: int) -> Condition:

@@ -140,11 +140,14 @@ class Reading:
                 "option network: one network per step takes no conditions, and the data have some. Leave them out "
                 f"({flag}), or use one network: auto."
             )
-        if config.upscale is not None:
-            if options["kind"] == "per-step":
+        for name in ("upscale", "inpainting"):
+            if getattr(config, name) and options["kind"] == "per-step":
                 raise ConfigError(
-                    "option upscale: makes a condition, and one network per step takes none. Use one network: auto."
+                    f"option {name}: makes a condition, and one network per step takes none. Use one network: auto."
                 )
+        if config.inpainting and len(shape) < 3:
+            raise ConfigError("option inpainting: expected items on a grid, got rows of numbers. Leave it out.")
+        if config.upscale is not None:
             self.build(config)._shrunk(self.items(source)[:1], config.upscale)
         if isinstance(config.network, Mapping):
             with torch.random.fork_rng():

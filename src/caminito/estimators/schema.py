@@ -58,6 +58,9 @@ class ModelConfig(BaseModel):
         ge=2,
         description="learn to enlarge, as a stage of a cascade: each item is told itself, shrunk by this factor",
     )
+    inpainting: bool = Field(
+        default=False, description="learn to fill holes: each item is told itself, with other holes at each step"
+    )
     random_state: int | None = Field(default=0, description="seed of everything random")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps")
 

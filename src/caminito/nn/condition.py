@@ -8,6 +8,8 @@ entry      value                        way in                            where 
 `Field`    floats (B, channels, grid)   input channels beside x           zeros; a further channel says so
 `Noised`   the same, and levels (B,)    as a field; the level is added    as a field, and a learned vector
                                         to the label embedding
+`Known`    the same, and a mask of it   as two fields: what is known,     nothing is known
+                                        and where
 `Tokens`   floats (B, length, size)     cross-attention, and their mean   a learned token, always visible,
 `Words`    integers (B, length, grams)  added to the label embedding      and a learned vector
 =========  ===========================  ================================  ===================================
@@ -42,6 +44,7 @@ __all__ = [
     "Field",
     "Given",
     "Injection",
+    "Known",
     "Label",
     "Noised",
     "Tokens",
@@ -81,6 +84,13 @@ class Noised:
 
 
 @dataclass(frozen=True)
+class Known:
+    """`channels` channels on the same grid as the event, of which some entries are known: those of `Given.mask`."""
+
+    channels: int
+
+
+@dataclass(frozen=True)
 class Tokens:
     """A sequence of at most `length` tokens of `size` numbers each."""
 
@@ -102,13 +112,14 @@ class Words:
     grams: int
 
 
-Entry: TypeAlias = Label | Vector | Field | Noised | Tokens | Words
+Entry: TypeAlias = Label | Vector | Field | Noised | Known | Tokens | Words
 
-_ENTRIES: dict[str, type[Label] | type[Vector] | type[Field] | type[Noised] | type[Tokens] | type[Words]] = {
+_ENTRIES: dict[str, type[Entry]] = {
     "label": Label,
     "vector": Vector,
     "field": Field,
     "noised": Noised,
+    "known": Known,
     "tokens": Tokens,
     "words": Words,
 }
@@ -123,8 +134,8 @@ class Given(NamedTuple):
         First axis: rows.
     present : bool Tensor (B,), optional
         False where the row has no value and the null is meant. None: present in every row.
-    mask : bool Tensor (B, L), optional
-        For tokens and words: True where one is real. None: every one is.
+    mask : bool Tensor (B, L) or that of a field, optional
+        For tokens and words: True where one is real. None: every one is. For fields known in part: True where they are.
     level : Tensor (B,), optional
         For noised fields: the share s of noise in sqrt(1 - s^2) field + s eps. None: 0 in every row.
     """
@@ -133,6 +144,11 @@ class Given(NamedTuple):
     present: Tensor | None = None
     mask: Tensor | None = None
     level: Tensor | None = None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it is a field of which some entries are known."""
+        return self.mask is not None and self.mask.shape == self.value.shape
 
 
 Cond: TypeAlias = Mapping[str, Tensor | Given] | None
@@ -194,8 +210,10 @@ def entry_from_dict(plain: Mapping[str, Any]) -> Entry:
 
 def _check_entry(name: str, entry: Entry) -> None:
     """Refuse sizes that are not positive integers."""
-    if not isinstance(entry, Label | Vector | Field | Noised | Tokens | Words):
-        raise ConfigError(f"condition {name!r}: expected Label, Vector, Field, Noised, Tokens or Words, got {entry!r}.")
+    if not isinstance(entry, Label | Vector | Field | Noised | Known | Tokens | Words):
+        raise ConfigError(
+            f"condition {name!r}: expected Label, Vector, Field, Noised, Known, Tokens or Words, got {entry!r}."
+        )
     for key, value in dataclasses.asdict(entry).items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ConfigError(f"condition {name!r}: {key} must be a positive integer, got {value!r}.")
@@ -216,7 +234,7 @@ class Conditioning(nn.Module):
     Attributes
     ----------
     field_channels : int
-        Channels that the fields add to the input: the sum of (channels + 1).
+        Channels that the fields add to the input: the sum of (channels + 1), and 2 channels of those known in part.
 
     Raises
     ------
@@ -241,10 +259,16 @@ class Conditioning(nn.Module):
                     ways[f"to_{name}"] = _FieldWay(name, entry.channels)
                 case Noised():
                     ways[f"to_{name}"] = _NoisedWay(name, entry, size)
+                case Known():
+                    ways[f"to_{name}"] = _KnownWay(name, entry.channels)
                 case Tokens() | Words():
                     ways[f"to_{name}"] = _SequenceWay(name, entry, size, token_size)
         self.ways = nn.ModuleDict(ways)
-        self.field_channels = sum(e.channels + 1 for e in self.entries.values() if isinstance(e, Field | Noised))
+        self.field_channels = sum(
+            2 * e.channels if isinstance(e, Known) else e.channels + 1
+            for e in self.entries.values()
+            if isinstance(e, Field | Noised | Known)
+        )
 
     def forward(self, x: Tensor, cond: Cond) -> Injection:
         """Turn `cond` into what the network injects.
@@ -281,7 +305,7 @@ class Conditioning(nn.Module):
             match entry:
                 case Label() | Vector():
                     added.append(result)
-                case Field():
+                case Field() | Known():
                     fields.append(result)
                 case Noised():
                     field, level = result
@@ -400,6 +424,30 @@ class _NoisedWay(nn.Module):
         if given.present is not None:
             embedding = torch.where(given.present[:, None], embedding, self.null.to(embedding.dtype))
         return field, embedding
+
+
+class _KnownWay(nn.Module):
+    """What is known of a field, 0 elsewhere, and as many channels of ones where it is known."""
+
+    def __init__(self, name: str, channels: int) -> None:
+        super().__init__()
+        self.name = name
+        self.channels = channels
+
+    def forward(self, x: Tensor, given: Given | None) -> Tensor:
+        rows, grid = x.shape[0], x.shape[2:]
+        if given is None:
+            return x.new_zeros((rows, 2 * self.channels, *grid))
+        _check_shape(self.name, given.value, (rows, self.channels, *grid))
+        mask = torch.ones_like(given.value, dtype=torch.bool) if given.mask is None else given.mask
+        if mask.shape != given.value.shape or mask.dtype != torch.bool:
+            raise ConditionError(
+                f"condition {self.name!r}: expected a bool mask of shape {tuple(given.value.shape)}, True where it is "
+                f"known, got {mask.dtype} of shape {tuple(mask.shape)}."
+            )
+        if given.present is not None:
+            mask = mask & given.present.reshape(-1, *(1,) * (x.ndim - 1))
+        return torch.cat([torch.where(mask, given.value, 0).to(x.dtype), mask.to(x.dtype)], dim=1)
 
 
 class _SequenceWay(nn.Module):

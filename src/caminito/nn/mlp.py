@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from caminito._errors import ConfigError, ShapeError
-from caminito.nn.condition import Cond, Conditioning, Entry, Field, Noised, entry_to_dict
+from caminito.nn.condition import Cond, Conditioning, Entry, Field, Known, Noised, entry_to_dict
 from caminito.nn.embed import Fourier, LabelEmbedding
 
 __all__ = ["ResidualMLP"]
@@ -73,7 +73,7 @@ class ResidualMLP(nn.Module):
         super().__init__()
         entries = dict(conditions or {})
         for name, entry in entries.items():
-            if isinstance(entry, Field | Noised):
+            if isinstance(entry, Field | Noised | Known):
                 what = type(entry).__name__
                 raise ConfigError(f"condition {name!r}: {what} needs a grid, and rows have none. Use Vector.")
         size = max(1, width // 2) if embedding is None else embedding

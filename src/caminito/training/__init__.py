@@ -6,6 +6,7 @@ from caminito.training.classifier import ClassLogits, fit_classifier_steps, vali
 from caminito.training.config import TrainingConfig
 from caminito.training.ema import PowerAverage
 from caminito.training.fit import fit_steps
+from caminito.training.holes import HELD_OUT, known_at_random, with_holes
 from caminito.training.leaves import fit_leaves
 from caminito.training.loop import Progress, averaged, initial_state, precision_for
 from caminito.training.objective import batch_targets, denoising_loss, draw_times, weight_of
@@ -17,6 +18,7 @@ from caminito.training.uncertainty import Uncertainty
 from caminito.training.validation import Validation, validate
 
 __all__ = [
+    "HELD_OUT",
     "ClassLogits",
     "PowerAverage",
     "Progress",
@@ -38,10 +40,12 @@ __all__ = [
     "fit_residual_variance",
     "fit_steps",
     "initial_state",
+    "known_at_random",
     "load_checkpoint",
     "precision_for",
     "save_checkpoint",
     "validate",
     "validate_classifier",
     "weight_of",
+    "with_holes",
 ]

@@ -16,6 +16,7 @@ from caminito.nn import Given
 from caminito.training.augment import augmented, augmented_at
 from caminito.training.checkpoint import TrainingState
 from caminito.training.config import TrainingConfig
+from caminito.training.holes import HELD_OUT, with_holes
 from caminito.training.loop import Progress, check_trainable, initial_state, steps_of
 from caminito.training.objective import batch_targets, denoising_loss, draw_times
 from caminito.training.resample import Resampler
@@ -84,7 +85,7 @@ def fit_steps(
     validation = None
     if held_out is not None and len(held_out):
         some = held_out[: config.validation_items]
-        seen = augmented_at(held_out_cond, config.augmentation / 2, seed)
+        seen = with_holes(augmented_at(held_out_cond, config.augmentation / 2, seed), seed, HELD_OUT)
         validation = partial(validate, denoiser, some, config, seed, seen)
 
     def loss_at(step: int, index: Tensor) -> Tensor:
@@ -116,7 +117,8 @@ def _conditions(cond: Condition, index: Tensor, config: TrainingConfig, seed: in
     """Rows of the conditions, dropped at random so that the network also learns to do without.
 
     All of a row are dropped together; where there are several, each is dropped as often by itself too, so that guidance
-    by one of them asks nothing that was never seen. Fields with a level get noise, and are dropped by themselves alone.
+    by one of them asks nothing that was never seen. Fields with a level get noise, those known in part holes, and both
+    are dropped by themselves alone.
     """
     if cond is None:
         return None
@@ -126,15 +128,17 @@ def _conditions(cond: Condition, index: Tensor, config: TrainingConfig, seed: in
         return u.to(index.device) >= config.condition_dropout
 
     together, seen = kept(Stream.DROPOUT), kept(Stream.AUGMENT_DROPOUT)
+    told = augmented(rows_of(cond, index), config.augmentation, seed, step)
     rows = {
         name: value if isinstance(value, Given) else Given(value)
-        for name, value in (augmented(rows_of(cond, index), config.augmentation, seed, step) or {}).items()
+        for name, value in (with_holes(told, seed, step) or {}).items()
     }
-    several = sum(given.level is None for given in rows.values()) > 1
+    alone = {name for name, given in rows.items() if given.level is not None or given.is_partial}
+    several = len(rows) - len(alone) > 1
     out: dict[str, Given] = {}
     for part, (name, given) in enumerate(rows.items(), start=1):
-        told = seen if given.level is not None else together & kept(Stream.DROPOUT, part) if several else together
-        out[name] = given._replace(present=told if given.present is None else told & given.present)
+        here = seen if name in alone else together & kept(Stream.DROPOUT, part) if several else together
+        out[name] = given._replace(present=here if given.present is None else here & given.present)
     return out
 
 

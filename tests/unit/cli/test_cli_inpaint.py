@@ -12,7 +12,6 @@ from caminito import DiffusionModel, ImageDiffusion, load, plot
 from caminito.cli.app import app
 from caminito.data import shrink
 from caminito.errors import DegenerateWeights
-from caminito.estimators import observed
 
 TINY = {"kind": "unet", "width": 16, "multipliers": [1], "blocks": 1, "attention": []}
 QUICK = {"network": TINY, "max_steps": 1, "random_state": 0}
@@ -134,7 +133,7 @@ def test_colours_are_kept(folder, tmp_path, monkeypatch):
 
 def test_holes_of_an_array_are_filled_as_the_model_fills_them(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(observed, "_PARTICLES", 8)
+    monkeypatch.setattr("caminito.posterior.sample.LEAST", 8)
     broken = np.load("holes.npy")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateWeights)

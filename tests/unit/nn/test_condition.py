@@ -14,6 +14,7 @@ from caminito.data import HashingText
 from caminito.nn import (
     Field,
     Given,
+    Known,
     Label,
     Noised,
     ResidualMLP,
@@ -33,6 +34,7 @@ ENTRIES = {
     "text": Tokens(4, 6),
     "words": Words(20, 5, 3),
     "low": Noised(2),
+    "known": Known(2),
 }
 IDS = torch.tensor(
     [
@@ -59,6 +61,7 @@ def values(draw: Callable[..., Tensor]) -> dict[str, Tensor]:
         "text": draw(4, 3, 4),
         "words": IDS,
         "low": draw(4, 2, 5, 6),
+        "known": draw(4, 2, 5, 6),
     }
 
 
@@ -90,7 +93,7 @@ def test_absent_rows_equal_a_missing_name_and_the_others_do_not(
     assert (full - without).abs().amax(dim=(1, 2, 3)).min() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["where", "map", "text", "low"])
+@pytest.mark.parametrize("name", ["where", "map", "text", "low", "known"])
 def test_nan_in_an_absent_row_reaches_neither_output_nor_gradient(
     name: str, network: nn.Module, values: dict[str, Tensor], event: tuple[Tensor, Tensor]
 ) -> None:
@@ -115,6 +118,23 @@ def test_a_noised_field_is_told_by_its_level_too(
     mixed = network(*event, {"low": Given(low, present=ABSENT, level=wild)})
     torch.testing.assert_close(mixed[ABSENT], told[ABSENT], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(mixed[~ABSENT], network(*event)[~ABSENT], atol=1e-5, rtol=1e-5)
+
+
+def test_of_a_field_known_in_part_the_rest_is_not_seen_and_where_it_is_known_is(
+    network: nn.Module, values: dict[str, Tensor], event: tuple[Tensor, Tensor]
+) -> None:
+    known = values["known"]
+    mask = torch.zeros(known.shape, dtype=torch.bool)
+    mask[:, 0, :, :3] = True
+    part = network(*event, {"known": Given(known, mask=mask)})
+    hidden = torch.where(mask, known, torch.nan)
+    assert torch.equal(network(*event, {"known": Given(hidden, mask=mask)}), part)
+    zeros = torch.where(mask, known, 0)
+    assert (network(*event, {"known": zeros}) - part).abs().amax(dim=(1, 2, 3)).min() > 1e-3
+    nothing = network(*event, {"known": Given(known, mask=torch.zeros_like(mask))})
+    torch.testing.assert_close(nothing, network(*event), atol=1e-5, rtol=1e-5)
+    full = network(*event, {"known": Given(known, mask=torch.ones_like(mask))})
+    assert torch.equal(full, network(*event, {"known": known}))
 
 
 def test_masked_tokens_do_not_influence(
@@ -219,6 +239,8 @@ def test_every_condition_gets_a_gradient(
         ({"where": Given(torch.zeros(4, 2), present=torch.ones(4))}, "`present` to be bool"),
         ({"map": torch.zeros(4, 2, 6, 5)}, r"expected shape \(4, 2, 5, 6\)"),
         ({"low": torch.zeros(4, 3, 5, 6)}, r"expected shape \(4, 2, 5, 6\)"),
+        ({"known": torch.zeros(4, 3, 5, 6)}, r"expected shape \(4, 2, 5, 6\)"),
+        ({"known": Given(torch.zeros(4, 2, 5, 6), mask=torch.ones(4, 1, 5, 6))}, r"bool mask of shape \(4, 2, 5, 6\)"),
         ({"low": Given(torch.zeros(4, 2, 5, 6), level=torch.zeros(3))}, r"`level` to be floats of shape \(4,\)"),
         ({"low": Given(torch.zeros(4, 2, 5, 6), level=torch.zeros(4).long())}, "`level` to be floats"),
         ({"map": Given(torch.zeros(4, 2, 5, 6), level=torch.zeros(4))}, "this Field has none. Declare it Noised"),
@@ -283,7 +305,7 @@ def test_conditions_that_cannot_be_built_are_refused(conditions: dict, message: 
         UNet(2, 1, width=16, multipliers=(1,), blocks=1, conditions=conditions)
 
 
-@pytest.mark.parametrize("entry", [Field(1), Noised(1)])
+@pytest.mark.parametrize("entry", [Field(1), Noised(1), Known(1)])
 def test_rows_of_numbers_take_no_field(entry: object) -> None:
     with pytest.raises(ConfigError, match=f"{type(entry).__name__} needs a grid"):
         ResidualMLP(2, width=16, depth=1, conditions={"low": entry})
