@@ -33,7 +33,10 @@ Draws = Annotated[
     int, typer.Option("-n", "--draws", metavar="N", help="How many; they differ where IMAGE leaves room.")
 ]
 How = Annotated[
-    str, typer.Option("--method", metavar="M", help="auto, trained, tds, mmps, pigdm, diffpir, ddnm, repaint, dps, daps, ...")
+    str,
+    typer.Option(
+        "--method", metavar="M", help="auto, trained, tds, mmps, pigdm, diffpir, ddnm, repaint, dps, ..."
+    ),
 ]
 NoiseOf = Annotated[
     float | None,
@@ -51,7 +54,7 @@ Out = Annotated[
         "-o",
         "--out",
         metavar="DIR|FILE",
-        help="DIR: a PNG of each draw, mean.png, spread.png, result.npz. FILE.png: all in one. FILE.npz: arrays.",
+        help="DIR: a PNG of each draw, mean.png, spread.png, result.npz. FILE.png: all in one. FILE.npz, .nc: arrays.",
     ),
 ]
 
@@ -155,16 +158,16 @@ def impute_array(
     if centre:
         raise ConfigError("--centre: not for a run of images or arrays. Use --draws 16 -o FILE.npz: it holds the mean.")
     target = run / "samples" / f"{file.stem}_full.npy" if out_ is None else out_
-    if target.suffix.lower() not in (".npy", ".npz"):
-        raise ConfigError(f"--out: expected a file .npy or .npz, got {target.name!r}.")
+    if target.suffix.lower() not in (".npy", *_ARRAYS):
+        raise ConfigError(f"--out: expected a file .npy, .npz or .nc, got {target.name!r}.")
     array = _array(file)
     holes = int(np.isnan(array).sum()) if array.dtype.kind == "f" else 0
     clock = time.monotonic()
     with counted("Filling") as progress:
         found = model.impute(array, n_draws=draws, random_state=seed, progress=progress)
     seconds = time.monotonic() - clock
-    if target.suffix.lower() == ".npz":
-        write_atomic(target, _npz(found, {"run": run.resolve().name, "seed": str(seed), "method": found.method}))
+    if (held_as := _ARRAYS.get(target.suffix.lower())) is not None:
+        write_atomic(target, held_as(found, {"run": run.resolve().name, "seed": str(seed), "method": found.method}))
         shown = str(target)
     else:
         places = [target.with_stem(f"{target.stem}_{i}") for i in range(1, draws + 1)] if draws > 1 else [target]
@@ -192,8 +195,8 @@ def _of_images(run: Path, doing: str) -> ImageDiffusion:
 def _target(run: Path, image: Path, what: str, draws: int, seed: int, out_: Path | None) -> Path:
     """Where to write, refused before anything is drawn."""
     target = run / "samples" / f"{image.stem}_{what}_n{draws}_seed{seed}" if out_ is None else out_
-    if target.suffix.lower() not in ("", ".png", ".npz"):
-        raise ConfigError(f"--out: expected a folder or a file .png or .npz, got {target.name!r}.")
+    if target.suffix.lower() not in ("", ".png", *_ARRAYS):
+        raise ConfigError(f"--out: expected a folder or a file .png, .npz or .nc, got {target.name!r}.")
     if target.suffix == "" and target.is_file():
         raise ConfigError(f"--out {target}: expected a folder, this is a file. Give another name.")
     if target.suffix and target.is_dir():
@@ -244,8 +247,8 @@ def _write(target: Path, model: ImageDiffusion, found: Given, shown: np.ndarray,
     from caminito.estimators.picture import drawable, limits_of
 
     text = {"software": f"caminito {caminito.__version__}", **text}
-    if target.suffix.lower() == ".npz":
-        write_atomic(target, _npz(found, text))
+    if (held_as := _ARRAYS.get(target.suffix.lower())) is not None:
+        write_atomic(target, held_as(found, text))
         return
     limits, dtype = limits_of(model), cast(Any, model.codec_).dtype
     draws = np.asarray(found.draws)
@@ -279,6 +282,44 @@ def _npz(found: Given, text: dict[str, str]) -> bytes:
     held = io.BytesIO()
     np.savez_compressed(held, **arrays)
     return held.getvalue()
+
+
+def _netcdf(found: Given, text: dict[str, str]) -> bytes:
+    """The same as NetCDF 3, whose dimensions are item (where there are several), draw and the axes of an item."""
+    import numpy as np
+    from scipy.io import netcdf_file
+
+    draws, mean = found.array, found.mean
+    own = [f"axis_{axis}" for axis in range(draws.ndim - len(found.lead))]
+    lead = ["item"] if len(found.lead) == 2 else []
+    parts: dict[str, tuple[list[str], Any]] = {
+        "draws": ([*lead, "draw", *own], draws.astype(_classic(draws.dtype))),
+        "mean": ([*lead, *own], mean),
+        "std": ([*lead, *own], found.std),
+    }
+    if found.log_evidence is not None:
+        parts["log_evidence"] = (lead, np.asarray(found.log_evidence, dtype=np.float64))
+    held = io.BytesIO()
+    file = netcdf_file(held, "w", version=2)
+    for name, size in zip(parts["draws"][0], draws.shape):
+        file.createDimension(name, size)
+    for name, (axes, values) in parts.items():
+        variable = file.createVariable(name, values.dtype, tuple(axes))
+        variable[...] = values
+    for name, value in text.items():
+        setattr(file, name, value)
+    file.flush()
+    return held.getvalue()
+
+
+def _classic(dtype: np.dtype[Any]) -> str:
+    """The least dtype of NetCDF 3, which has no unsigned numbers and none of 64 bits, that holds all of another."""
+    import numpy as np
+
+    return next((kind for kind in ("i1", "i2", "i4", "f4") if np.can_cast(dtype, kind)), "f8")
+
+
+_ARRAYS: dict[str, Callable[[Given, dict[str, str]], bytes]] = {".npz": _npz, ".nc": _netcdf}
 
 
 def _image(model: ImageDiffusion, file: Path) -> np.ndarray:

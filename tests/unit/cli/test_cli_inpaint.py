@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.io import netcdf_file
 from typer.testing import CliRunner
 
 from caminito import DiffusionModel, ImageDiffusion, load, plot
@@ -149,6 +150,29 @@ def test_holes_of_an_array_are_filled_as_the_model_fills_them(folder, tmp_path, 
     np.testing.assert_array_equal(found["log_evidence"], expected.log_evidence)
 
 
+def test_draws_are_read_back_from_netcdf(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    asked = ("inpaint", "colour", "colour.png", "--mask", "mask.png", "-n", 2, *FEW, "--seed", 4)
+    done(*asked, "-o", tmp_path / "o.npz")
+    done(*asked, "-o", tmp_path / "o.nc")
+    expected = np.load(tmp_path / "o.npz")
+    with netcdf_file(tmp_path / "o.nc", mmap=False) as file:
+        assert file.variables["draws"].dimensions == ("draw", "axis_0", "axis_1", "axis_2")
+        for name in ("draws", "mean", "std"):
+            values = np.array(file.variables[name][...])
+            assert values.shape == expected[name].shape and (values == expected[name]).all()
+        assert (file.seed, file.method) == (b"4", b"diffpir")
+    monkeypatch.setattr("caminito.posterior.sample.LEAST", 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateWeights)
+        expected = load("rows").impute(np.load("holes.npy"), n_draws=2, random_state=3)
+    done("impute", "rows", "holes.npy", "--draws", 2, "--seed", 3, "-o", tmp_path / "full.nc")
+    with netcdf_file(tmp_path / "full.nc", mmap=False) as file:
+        draws = file.variables["draws"]
+        assert draws.dimensions == ("item", "draw", "axis_0") and (draws[...] == expected.draws).all()
+        np.testing.assert_array_equal(file.variables["log_evidence"][...], expected.log_evidence)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -166,14 +190,14 @@ def test_holes_of_an_array_are_filled_as_the_model_fills_them(folder, tmp_path, 
             "inpaint grey image.png --mask mask.png --class 7",
             "class '7' of 'y' was not in the training data. Known classes: 0, 1",
         ),
-        ("inpaint grey image.png --mask mask.png -o out.gif", "expected a folder or a file .png or .npz"),
-        ("inpaint grey image.png --mask mask.png -o mask.npy/x.gif", "expected a folder or a file .png or .npz"),
+        ("inpaint grey image.png --mask mask.png -o out.gif", "expected a folder or a file .png, .npz or .nc"),
+        ("inpaint grey image.png --mask mask.png -o mask.npy/x.gif", "expected a folder or a file .png, .npz or .nc"),
         ("upscale grey image.png", "expected images smaller than those of this model, 8 x 8, got 8 x 8"),
         ("upscale grey small.png --factor 3", "the factor 3 is 8 x 8, that of the images of this model, got 4 x 4"),
         ("upscale grey small.png --factor 1", "--factor: expected a whole number of at least 2, got 1"),
         ("impute rows image.png", "impute: expected the run of a table for image.png; rows is one of images or arrays"),
         ("impute rows holes.npy --centre", "--centre: not for a run of images or arrays"),
-        ("impute rows holes.npy -o full.csv", "--out: expected a file .npy or .npz, got 'full.csv'"),
+        ("impute rows holes.npy -o full.csv", "--out: expected a file .npy, .npz or .nc, got 'full.csv'"),
         ("impute rows image.npy", "X: expected shape (3,), as an item of the training data has"),
     ],
 )
