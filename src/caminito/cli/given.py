@@ -34,9 +34,7 @@ Draws = Annotated[
 ]
 How = Annotated[
     str,
-    typer.Option(
-        "--method", metavar="M", help="auto, trained, tds, mmps, pigdm, diffpir, ddnm, repaint, dps, ..."
-    ),
+    typer.Option("--method", metavar="M", help="auto, trained, tds, mmps, pigdm, diffpir, ddnm, repaint, dps, ..."),
 ]
 NoiseOf = Annotated[
     float | None,

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike
 
 from caminito.data import Codec, ImageCodec, shrink
 from caminito.estimators.frames import Container
-from caminito.estimators.given import ImageVerbs
 from caminito.estimators.model import DiffusionModel
+from caminito.estimators.verbs import ImageVerbs
 
 __all__ = ["ImageDiffusion"]
 

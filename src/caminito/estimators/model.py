@@ -44,11 +44,11 @@ from caminito.estimators.choices import Choice, data_scale, network_options, pri
 from caminito.estimators.condition_columns import KnownColumn
 from caminito.estimators.conditions import ConditionCodec, named
 from caminito.estimators.frames import Container
-from caminito.estimators.given import Verbs
 from caminito.estimators.grids import CalibratedGrid, draws_for, missed
 from caminito.estimators.guided import Guide, Lead, leading
 from caminito.estimators.likelihood import LikelihoodMethod, cells, chosen, log_density
 from caminito.estimators.schema import GuidanceConfig, parse_config, parse_training
+from caminito.estimators.verbs import Verbs
 from caminito.guidance import constrain
 from caminito.nn import Given
 from caminito.process import EDM, Process, process_from_dict
