@@ -2,7 +2,8 @@
 
     gmm       25 normals in 8, 80 and 800 dimensions, 1, 2 and 4 numbers seen, exact denoiser: every method
     gaussian  a Gaussian prior (`mmps` exact) and the smoother of a linear-Gaussian state space
-    learned   the 8-dimensional cells with a network and with trees in the place of the exact denoiser
+    learned   the 8-dimensional cells with a network and with trees in the place of the exact denoiser, 3 seeds
+    tables    holes in five real tables: coverage, energy score and time beside other ways to fill them
 
     python benchmarks/posterior.py --part gmm [--seeds 10] [--resume]
 
@@ -13,6 +14,10 @@ the mean over nine sets of these; the floor is the same between exact sets. `tds
 their draws together; `dps` has the best of five scales in each problem. The evidence of `tds` and `split-smc` is held
 against its closed form. Seconds are of one thread.
 
+The network is that of `DiffusionModel`, the trees are those of scikit-learn's gradient boosting, both fitted to 20 000
+draws of the prior. Beside what they give for y stand their draws of the prior itself, over the floor of exact draws of
+it: what a method adds to the errors of its denoiser is the rest.
+
 Each part writes results/posterior_PART.json, and after each point what was measured so far; --resume goes on from
 there.
 """
@@ -20,25 +25,32 @@ there.
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.ensemble import HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from _common import RESULTS, write
 from _points import Points, brief, told
+from _posterior_tables import tables
+from caminito import DiffusionModel
 from caminito.denoiser import Condition, Denoiser, GaussianDenoiser
 from caminito.posterior import Linear, Mask, PosteriorResult, mmps, observe, posterior
 from caminito.process import EDM, VP, Process
 from caminito.process.base import Time
+from caminito.sampling import sample
+from caminito.training import fit_regressors
 
 CELLS = [(dx, dy) for dx in (8, 80, 800) for dy in (1, 2, 4)]
 N = 1000  # draws
@@ -59,6 +71,12 @@ METHODS: dict[str, dict[str, Any]] = {
     "daps": {},
     "split-gibbs": {},
 }
+LEARNED = {  # methods of each denoiser: trees have no derivative
+    "exact": ("tds", "split-smc", "mmps", "jfps"),
+    "network": ("tds", "split-smc", "mmps"),
+    "trees": ("split-smc", "jfps"),
+}
+ROWS = 20_000  # of the prior, that a denoiser is fitted to
 GUIDES = ("mmps", "pigdm", "jfps", "diffpir", "ddnm", "dps", "daps", "split-gibbs")
 
 # -- a mixture and its posterior ---------------------------------------------------------------------------------------
@@ -138,6 +156,22 @@ class Problem:
         return self.means[kinds] + torch.randn(n, self.means.shape[1], generator=chance, dtype=torch.float64)
 
 
+@dataclass(frozen=True)
+class Prior:
+    """A denoiser of data less their centre, over their scale, and what fitting it took."""
+
+    denoiser: Denoiser
+    centre: Tensor
+    scale: Tensor
+    seconds: float = 0.0
+
+    @classmethod
+    def exact(cls, problem: Problem) -> Prior:
+        """The closed form."""
+        denoiser = Spherical(problem.weights, problem.means / SCALE, 1 / SCALE**2, EDM())
+        return cls(denoiser, torch.zeros_like(problem.means[0]), torch.full_like(problem.means[0], SCALE))
+
+
 def sliced(x: Tensor, y: Tensor) -> float:
     """Mean W1 of two sets of as many points in 500 directions."""
     ways = torch.randn(x.shape[1], 500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -145,30 +179,45 @@ def sliced(x: Tensor, y: Tensor) -> float:
     return float(((x @ ways).sort(0).values - (y @ ways).sort(0).values).abs().mean())
 
 
+def sets_of(draw: Callable[[int, int], Tensor], count: int = SETS - 1) -> list[Tensor]:
+    """Sets of exact draws."""
+    return [draw(N, 100 + i) for i in range(count)]
+
+
+def apart(draw: Callable[[int, int], Tensor]) -> float:
+    """Mean distance of exact sets from each other."""
+    sets = sets_of(draw, SETS)
+    return float(np.mean([sliced(sets[i], sets[j]) for i in range(SETS) for j in range(i)]))
+
+
+def off(draws: Tensor, sets: Sequence[Tensor]) -> float:
+    """Mean distance of draws from exact sets."""
+    return float(np.mean([sliced(draws.to(torch.float64), each) for each in sets]))
+
+
 # -- gmm ---------------------------------------------------------------------------------------------------------------
 
 
 def floor(dx: int, dy: int, seed: int) -> dict[str, Any]:
     """Exact against exact, every pair of sets."""
-    problem = Problem.of(dx, dy, seed)
-    sets = [problem.exact(N, 100 + i) for i in range(SETS)]
-    return {"distance": float(np.mean([sliced(sets[i], sets[j]) for i in range(SETS) for j in range(i)]))}
+    return {"distance": apart(Problem.of(dx, dy, seed).exact)}
 
 
 def asked_of(
-    prior: Denoiser, problem: Problem, name: str, seed: int, options: dict[str, Any] | None = None
+    prior: Prior, problem: Problem, name: str, seed: int, options: dict[str, Any] | None = None
 ) -> tuple[PosteriorResult, Tensor, float]:
     """What a method gives, its draws, and its seconds."""
     how = dict(METHODS[name])
     runs, n, method = how.pop("runs", 1), how.pop("n", N), how.pop("method", name)
-    y = problem.y.expand(runs, -1) if runs > 1 else problem.y
+    y = problem.y - problem.matrix @ prior.centre
+    y = y.expand(runs, -1) if runs > 1 else y
     begin = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = posterior(
-            prior,
+            prior.denoiser,
             y,
-            Linear(SCALE * problem.matrix),
+            Linear(problem.matrix * prior.scale),
             problem.noise,
             method=method,
             n=n,
@@ -177,17 +226,17 @@ def asked_of(
             **how,
         )
     taken = time.process_time() - begin
-    draws = SCALE * (found.samples.flatten(0, 1) if runs > 1 else found.samples)
+    draws = prior.centre + prior.scale * (found.samples.flatten(0, 1) if runs > 1 else found.samples)
     return found, draws[torch.randperm(len(draws), generator=torch.Generator().manual_seed(seed))[:N]], taken
 
 
-def judged(prior: Denoiser, problem: Problem, name: str, seed: int) -> dict[str, Any]:
+def judged(prior: Prior, problem: Problem, name: str, seed: int) -> dict[str, Any]:
     """Distance of a method's draws, error of its evidence, what it says of itself."""
-    sets = [problem.exact(N, 100 + i) for i in range(SETS - 1)]
     row: dict[str, Any] = {"distance": math.inf}
+    sets = sets_of(problem.exact)
     for scale in SCALES if name == "dps" else (None,):
         found, draws, taken = asked_of(prior, problem, name, seed, None if scale is None else {"scale": scale})
-        distance = float(np.mean([sliced(draws.to(torch.float64), each) for each in sets]))
+        distance = off(draws, sets)
         if distance < row["distance"]:
             row = {"distance": distance, "seconds": taken} | ({} if scale is None else {"scale": scale})
     if found.log_evidence is not None and found.log_evidence.ndim == 0:
@@ -200,7 +249,7 @@ def judged(prior: Denoiser, problem: Problem, name: str, seed: int) -> dict[str,
 def cell(dx: int, dy: int, name: str, seed: int) -> dict[str, Any]:
     """A method on a problem, with the exact denoiser."""
     problem = Problem.of(dx, dy, seed)
-    return judged(Spherical(problem.weights, problem.means / SCALE, 1 / SCALE**2, EDM()), problem, name, seed)
+    return judged(Prior.exact(problem), problem, name, seed)
 
 
 def summed(rows: Sequence[dict[str, Any]], floors: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -297,7 +346,102 @@ def gaussian(args: argparse.Namespace) -> dict[str, Any]:
     return out
 
 
-PARTS = {"gmm": gmm, "gaussian": gaussian}
+# -- learned -----------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def prior_of(dx: int, dy: int, kind: str, seed: int) -> Prior:
+    """The prior of a problem as a kind of denoiser has learnt it."""
+    problem = Problem.of(dx, dy, seed)
+    if kind == "exact":
+        return Prior.exact(problem)
+    return (network if kind == "network" else trees)(problem.draw(ROWS, 1000 + seed), seed)
+
+
+def network(x: Tensor, seed: int) -> Prior:
+    """A perceptron of three blocks, with the variance that was measured on rows kept aside."""
+    begin = time.process_time()
+    model = DiffusionModel(
+        network={"width": 128, "depth": 3},
+        max_steps=4000,
+        training={"batch_size": 256, "learning_rate": 3e-3, "precision": "float32"},
+        random_state=seed,
+    ).fit(x.numpy())
+    codec: Any = model.codec_
+    centre, scale = (torch.from_numpy(np.asarray(v, dtype=np.float64)) for v in (codec.mean, codec.std))
+    return Prior(model.residual_variance_ or model.denoiser_, centre, scale, time.process_time() - begin)
+
+
+def trees(x: Tensor, seed: int) -> Prior:
+    """Boosted trees of each entry at 16 noise levels."""
+    begin = time.process_time()
+    centre, scale, process = x.mean(0), x.std(0), EDM(10.0)
+    sigmas = torch.from_numpy(np.geomspace(10.0, 0.02, 16))
+    grid = torch.cat([process.time(-2 * torch.log(sigmas)), torch.zeros(1, dtype=torch.float64)])
+    boosted = HistGradientBoostingRegressor(max_iter=30, learning_rate=0.3, early_stopping=False)
+    denoiser = fit_regressors(process, (x - centre) / scale, grid, boosted, prediction="edm", seed=seed)
+    return Prior(denoiser, centre, scale, time.process_time() - begin)
+
+
+def prior_floor(dx: int, dy: int, seed: int) -> dict[str, Any]:
+    """Exact against exact, with nothing seen."""
+    return {"distance": apart(Problem.of(dx, dy, seed).draw)}
+
+
+def sampled(dx: int, dy: int, kind: str, seed: int) -> dict[str, Any]:
+    """Draws of a prior with nothing seen."""
+    prior, begin = prior_of(dx, dy, kind, seed), time.process_time()
+    x = sample(prior.denoiser, (N, dx), steps=50, solver="dpmpp2m-sde", seed=seed, dtype=torch.float64)
+    taken = time.process_time() - begin
+    distance = off(prior.centre + prior.scale * x, sets_of(Problem.of(dx, dy, seed).draw))
+    return {"distance": distance, "seconds": taken, "fit": prior.seconds}
+
+
+def led(dx: int, dy: int, kind: str, name: str, seed: int) -> dict[str, Any]:
+    """A method on a problem, with a denoiser of a kind."""
+    return judged(prior_of(dx, dy, kind, seed), Problem.of(dx, dy, seed), name, seed)
+
+
+def beside(
+    rows: Sequence[dict[str, Any]], exact: Sequence[dict[str, Any]], floors: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Figures of the seeds of a cell, with the distance over that of the exact denoiser."""
+    out = summed(rows, floors)
+    out["over_exact"] = brief(float(np.median([row["distance"] / base["distance"] for row, base in zip(rows, exact)])))
+    if "fit" in rows[0]:
+        out["fit_seconds"] = brief(float(np.median([row["fit"] for row in rows])))
+    return out
+
+
+@threadpool_limits.wrap(limits=1)
+def learned(args: argparse.Namespace) -> dict[str, Any]:
+    """Three cells, the methods of each denoiser."""
+    points, out = points_of(args), {}
+    for dx, dy in (place for place in CELLS if place[0] == 8):
+        place = f"({dx}, {dy})"
+        seen = points.seeds(f"{place} floor", args.seeds, partial(floor, dx, dy))
+        unseen = points.seeds(f"{place} floor of the prior", args.seeds, partial(prior_floor, dx, dy))
+        rows: dict[str, dict[str, list[dict[str, Any]]]] = {kind: {} for kind in LEARNED}
+        for seed, kind in itertools.product(range(args.seeds), LEARNED):  # fitted once, for all that is asked of it
+            measures = {"prior": partial(sampled, dx, dy, kind)}
+            measures |= {name: partial(led, dx, dy, kind, name) for name in LEARNED[kind]}
+            for name, measure in measures.items():
+                row = points.get(f"{place} {kind} {name}/{seed}", partial(measure, seed))
+                rows[kind].setdefault(name, []).append(row)
+        out[place] = {
+            kind: {
+                name: beside(each, rows["exact"][name], unseen if name == "prior" else seen)
+                for name, each in found.items()
+            }
+            for kind, found in rows.items()
+        }
+        floors = {"floor": seen, "floor of the prior": unseen}
+        out[place] |= {name: brief(float(np.mean([row["distance"] for row in each]))) for name, each in floors.items()}
+    return {"rows": ROWS, "cells": out}
+
+
+PARTS = {"gmm": gmm, "gaussian": gaussian, "learned": learned, "tables": tables}
+SEEDS = {"learned": 3}  # of other parts 10
 
 
 def points_of(args: argparse.Namespace) -> Points:
@@ -309,11 +453,12 @@ def main() -> None:
     """Measure a part and write it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", choices=PARTS, required=True)
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seeds", type=int, help="10, and 3 of `learned`, unless given")
     parser.add_argument("--methods", nargs="+", choices=tuple(METHODS), help="of `gmm`; all unless given")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of what is written")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     args = parser.parse_args()
+    args.seeds = args.seeds or SEEDS.get(args.part, 10)
     torch.set_num_threads(1)
     begin = time.perf_counter()
     figures = PARTS[args.part](args)

@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,6 +23,11 @@ READMES = {"en": ROOT / "README.md", "es": ROOT / "README.es.md"}
 
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 DASH = "–"
+HOLES = (
+    "Every method learns from complete rows and fills others, with 20 % or 50 % of the cells hidden at random, or half "
+    "of the columns in a block. Coverage is of intervals of 95 %; then the energy score of all that is hidden in a "
+    "row, in standard deviations, lower is better. MissForest and the mean have one answer."
+)
 
 SPANISH = {
     "small": "pequeña",
@@ -36,6 +42,21 @@ SPANISH = {
     "loss over that of the full one": "pérdida entre la de la completa",
     "network": "red",
     "full": "completa",
+    "task, method": "tarea, método",
+    "PSNR of the mean": "PSNR de la media",
+    "PSNR of one draw": "PSNR de una muestra",
+    "coverage of 90 %": "cobertura del 90 %",
+    "s per draw": "s por muestra",
+    "centre": "centro",
+    "scattered": "dispersos",
+    "half": "mitad",
+    "blur": "desenfoque",
+    "mean fill": "imagen media",
+    "as seen": "como se ve",
+    "images,": "imágenes,",
+    "draws of each; Fréchet distance of the images themselves": (
+        "muestras de cada una; distancia de Fréchet de las propias imágenes"
+    ),
     "time at the input": "tiempo solo a la entrada",
     "no time": "sin tiempo",
     "no skips": "sin atajos",
@@ -152,6 +173,12 @@ SPANISH = {
     "dimensions, numbers seen": "dimensiones, números vistos",
     "distance of exact draws": "distancia de muestras exactas",
     "tds, error of log p(y)": "tds, error de log p(y)",
+    "denoiser, method": "denoiser, método",
+    "error of log p(y)": "error de log p(y)",
+    "exact": "exacto",
+    "trees": "árboles",
+    "nothing seen": "nada visto",
+    "Fit, CPU-s:": "Ajuste, s de CPU:",
     "our error of the weights": "nuestro error de los pesos",
     "theirs": "el suyo",
     "no more gradients than theirs": "no más gradientes que ellas",
@@ -217,6 +244,23 @@ SPANISH = {
     "base": "base",
     "middle": "media",
     "last": "última",
+    "coverage": "cobertura",
+    "draws": "muestras",
+    "of": "de",
+    "table, holes": "tabla, huecos",
+    "coverage, MICE": "cobertura, MICE",
+    "mean of the column": "media de la columna",
+    "fill, CPU-s": "relleno, s de CPU",
+    "Caminito no worse": "Caminito no es peor en",
+    "Coverage between 0.93 and 0.97:": "Cobertura entre 0.93 y 0.97:",
+    HOLES: (
+        "Cada método aprende de filas completas y rellena otras, con el 20 % o el 50 % de las celdas ocultas al azar, "
+        "o la mitad de las columnas en bloque. La cobertura es la de intervalos del 95 %; después, la energía de todo "
+        "lo oculto en una fila, en desviaciones típicas: cuanto menos, mejor. MissForest y la media dan una sola "
+        "respuesta."
+    ),
+    "ForestDiffusion, noise levels and copies of each row:": "ForestDiffusion, niveles de ruido y copias de cada fila:",
+    "(its defaults: 50, 100).": "(por defecto: 50, 100).",
 }
 
 
@@ -666,6 +710,91 @@ def posterior_gmm(facts: Mapping[str, Any], language: str) -> list[str]:
     return table(words, rows)
 
 
+def posterior_learned(facts: Mapping[str, Any], language: str) -> list[str]:
+    """posterior_learned.json: distances over their floors, a row for each method of each denoiser."""
+    cells, kinds = facts.get("cells", {}), ("exact", "network", "trees")
+    first: Mapping[str, Any] = next(iter(cells.values()), {})
+    rows = []
+    for kind, name in ((one, method) for one in kinds for method in first.get(one, {})):
+        found = [cell[kind][name] for cell in cells.values()]
+        errors = [each["evidence_error"] for each in found if "evidence_error" in each]
+        rows.append(
+            [
+                f"{say(kind, language)}, {say('nothing seen', language) if name == 'prior' else name}",
+                *(number(each["ratio"]["median"]) for each in found),
+                _spread(_worst(errors)),
+                number(median(each["seconds"] for each in found)),
+            ]
+        )
+    words = (say("denoiser, method", language), *cells, say("error of log p(y)", language), "s")
+    fits = {kind: [cell[kind]["prior"]["fit_seconds"] for cell in cells.values()] for kind in kinds[1:]}
+    took = "; ".join(f"{say(kind, language)}, {number(median(each))}" for kind, each in fits.items() if each)
+    told = f"{say('Fit, CPU-s:', language)} {took}. {facts.get('seeds', DASH)} {say('seeds', language)}."
+    return [*table(words, rows), "", told]
+
+
+def _worst(errors: Sequence[Mapping[str, float]]) -> dict[str, float] | None:
+    """The largest median of some cells, and the worst of their seeds."""
+    return {key: max(each[key] for each in errors) for key in ("median", "worst")} if errors else None
+
+
+def posterior_tables(facts: Mapping[str, Any], language: str) -> list[str]:
+    """posterior_tables.json: a row for each cell of the grid, then one for each method."""
+    cells, draws = facts.get("cells", {}), facts.get("draws", {})
+    names = {name: say("mean of the column" if name == "mean" else name, language) for name in draws}
+    rows = []
+    for place, found in cells.items():
+        covered = [number(found.get(name, {}).get("coverage")) for name in ("caminito", "MICE")]
+        rows.append([place, *covered, *(number(found.get(name, {}).get("energy")) for name in names)])
+    words = ("table, holes", "coverage", "coverage, MICE")
+    first = table([*(say(word, language) for word in words), *names.values()], rows)
+    summary = facts.get("summary", {})
+    rows = []
+    for name, shown in names.items():
+        seconds = [[found[name][key] for found in cells.values() if name in found] for key in ("fit", "fill")]
+        worse = summary.get("no worse than", {}).get(name, {}).get("cells")
+        cell = DASH if worse is None else f"{worse} {say('of', language)} {summary['cells']}"
+        rows.append([shown, str(draws[name]), *(number(sum(each) / max(len(each), 1)) for each in seconds), cell])
+    words = ("method", "draws", "fit, CPU-s", "fill, CPU-s", "Caminito no worse")
+    second = table([say(word, language) for word in words], rows)
+    peer = facts.get("ForestDiffusion", {})
+    told = (
+        f"{say(HOLES, language)} {say('ForestDiffusion, noise levels and copies of each row:', language)} "
+        f"{peer.get('n_t', DASH)}, {peer.get('duplicate_K', DASH)} {say('(its defaults: 50, 100).', language)} "
+        f"{say('Coverage between 0.93 and 0.97:', language)} {summary.get('covered', DASH)} "
+        f"{say('of', language)} {summary.get('cells', DASH)}. {facts.get('seeds', DASH)} {say('seeds', language)}."
+    )
+    return [*first, "", *second, "", told]
+
+
+def posterior_images(facts: Mapping[str, Any], language: str) -> list[str]:
+    """posterior_images_*.json: a row for each task and way of filling."""
+    rows = [
+        [
+            f"{say(task, language)}, {say(name, language)}",
+            *(number(found.get(key)) for key in ("psnr", "psnr of one", "ssim", "frechet", "coverage", "seconds")),
+        ]
+        for task, ways in facts.get("tasks", {}).items()
+        for name, found in ways.items()
+    ]
+    words = (
+        "task, method",
+        "PSNR of the mean",
+        "PSNR of one draw",
+        "SSIM",
+        "Fréchet",
+        "coverage of 90 %",
+        "s per draw",
+    )
+    told = (
+        f"{facts.get('images', DASH)} {say('images,', language)} {facts.get('draws', DASH)} "
+        f"{say('draws of each; Fréchet distance of the images themselves', language)} "
+        f"{number(facts.get('truth (floor)', {}).get('frechet'))}; {number(facts.get('minutes'))} "
+        f"{say('minutes of training each.', language)}"
+    )
+    return [*table([say(word, language) for word in words], rows), "", told]
+
+
 def density_nuts(facts: Mapping[str, Any], language: str) -> list[str]:
     """density_nuts.json: weights on several modes, time on one."""
     rows = []
@@ -827,6 +956,10 @@ TABLES = {
     "density_shapes": density_shapes,
     "density_nuts": density_nuts,
     "posterior_gmm": posterior_gmm,
+    "posterior_learned": posterior_learned,
+    "posterior_tables": posterior_tables,
+    "posterior_images_mnist": posterior_images,
+    "posterior_images_fashion_mnist": posterior_images,
     "gpu_unet": gpu_unet,
 }
 SCRIPTS = {f"few_steps_{data}": f"few_steps.py --data {data} --name few_steps_{data}" for data in ("digits", "mnist")}
@@ -836,7 +969,8 @@ SCRIPTS |= {name: f"tables.py --part {name.removeprefix('tables_')}" for name in
 SCRIPTS |= {
     name: f"density.py --part {name.removeprefix('density_')}" for name in TABLES if name.startswith("density_")
 }
-SCRIPTS |= {"posterior_gmm": "posterior.py --part gmm"}
+SCRIPTS |= {f"posterior_{part}": f"posterior.py --part {part}" for part in ("gmm", "learned", "tables")}
+SCRIPTS |= {f"posterior_images_{data}": f"posterior_images.py --data {data}" for data in ("mnist", "fashion_mnist")}
 FOLDERS = {"gpu_unet": "gpu"}  # of results, where it is not the folder itself
 
 
