@@ -7,6 +7,7 @@ way leads `--samples` images, equally many of each class, at each scale:
     classifier   the network without the class + w sigma^2 / alpha grad log p(y | x_t)   (Dhariwal & Nichol 2021)
     cfg          weak + w (strong - weak), weak: without the class                       (Ho & Salimans 2022)
     interval     the same, at noise levels in (0.2, 2] alone                             (Kynkaanniemi et al. 2024)
+    middle       the same, at noise levels in (0.2, 5]
     wide         the same, at noise levels in (0.2, 10]
     auto         weak: the same network after an eighth of its training, with the class  (Karras et al. 2024)
 
@@ -37,11 +38,12 @@ from caminito.plot import style
 from images_vs_diffusers import Judge, features, judge, logits, mnist
 
 CLASSES = 10
-INTERVALS = {"interval": (0.2, 2.0), "wide": (0.2, 10.0)}
+INTERVALS = {"interval": (0.2, 2.0), "middle": (0.2, 5.0), "wide": (0.2, 10.0)}
 SCALES: dict[str, tuple[float, ...]] = {
     "classifier": (0.5, 1.0, 2.0, 3.0, 5.0),
     "cfg": (0.0, 1.25, 1.5, 1.75, 2.0, 3.0, 5.0),
     "interval": (1.5, 2.0, 3.0, 5.0),
+    "middle": (1.5, 2.0, 2.5, 3.0),
     "wide": (1.5, 2.0, 3.0),
     "auto": (1.5, 2.0, 3.0, 5.0),
 }
@@ -152,6 +154,7 @@ def main() -> None:
         "classifier": {"guide": noisy},
         "cfg": {},
         "interval": {},
+        "middle": {},
         "wide": {},
         "auto": {"guide": worse},
     }

@@ -204,6 +204,7 @@ SPANISH = {
     "classifier": "clasificador",
     "interval": "intervalo",
     "wide interval": "intervalo ancho",
+    "middle interval": "intervalo medio",
     "autoguidance": "autoguía",
     "way, scale": "modo, escala",
     "of the class asked for": "de la clase pedida",
@@ -834,7 +835,7 @@ def conditional(facts: Mapping[str, Any], language: str) -> list[str]:
         "precision": "precision",
         "recall": "recall",
     }
-    names = {"auto": "autoguidance", "wide": "wide interval"}
+    names = {"auto": "autoguidance", "middle": "middle interval", "wide": "wide interval"}
     costs, rows = facts.get("seconds over unguided", {}), []
 
     def row(title: str, found: Mapping[str, Any], cost: Any = None) -> None:
