@@ -38,6 +38,7 @@ from caminito.plot import style
 from images_vs_diffusers import Judge, features, judge, logits, mnist
 
 CLASSES = 10
+NAMES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 INTERVALS = {"interval": (0.2, 2.0), "middle": (0.2, 5.0), "wide": (0.2, 10.0)}
 SCALES: dict[str, tuple[float, ...]] = {
     "classifier": (0.5, 1.0, 2.0, 3.0, 5.0),
@@ -200,7 +201,7 @@ def main() -> None:
         ]
         figures["accuracy .985 at .85 of the unguided recall"] = held
     write(f"conditional_{args.data}", figures)
-    draw(plain, ways, RESULTS / f"conditional_{args.data}.png", args.data)
+    draw(plain, ways, RESULTS / f"conditional_{args.data}.png", NAMES[args.data])
 
 
 def draw(plain: dict[str, float], ways: dict[str, dict[str, dict[str, float]]], path: Path, name: str) -> None:
