@@ -60,6 +60,7 @@ __all__ = [
 
 _PROBED, _STEP = 8, 0.05  # rows that a derivative is tried on, and the difference in sigma
 DENSE = 8  # entries seen, up to which the covariance of what is seen is written out
+_TRUSTED = 3.0  # times its asymmetry, from which a covariance of a learnt denoiser is trusted
 
 
 class Local(NamedTuple):
@@ -345,6 +346,10 @@ def iterated(here: Local, seen: Observation, iterations: int) -> Tensor:
 def covariances(here: Local, seen: Observation) -> tuple[Tensor, Tensor]:
     """V A^T, shape (B, m, d), and R + A V A^T, shape (B, m, m), float64, written out by m derivatives.
 
+    A covariance is symmetric, and the derivative of a learnt denoiser is not: by how much it is not says how wrong it
+    is. What A V A^T is along an axis counts if it is some times that, and below it is raised to that and V A^T shrunk
+    along that axis in proportion, so that directions of which nothing is known neither move a mean nor seem certain.
+
     Raises
     ------
     NonFiniteError
@@ -363,12 +368,16 @@ def covariances(here: Local, seen: Observation) -> tuple[Tensor, Tensor]:
             "operator: expected finite derivatives where the walk goes, got others. It is asked at means of noisy "
             "data, which may lie outside of what the data are."
         )
+    least = _TRUSTED * torch.linalg.matrix_norm((cov - cov.mT) / 2, ord=2)[:, None]
     values, basis = torch.linalg.eigh((cov + cov.mT) / 2)
-    cov = (basis * values.clamp_min(0)[:, None]) @ basis.mT  # a learnt denoiser may be wrong in sign
+    share = (values / least.clamp_min(torch.finfo(cov.dtype).tiny)).clamp(0, 1)
+    moved = torch.stack(cross, 1)
+    moved = (((basis * share[:, None]) @ basis.mT) @ moved.to(cov)).to(moved)
+    cov = (basis * torch.maximum(values, least)[:, None]) @ basis.mT
     present = seen.spread(seen.present, len(here.mean)).to(cov)
     noise = torch.diag(seen.var) if seen.cov is None else seen.cov
     cov = cov + noise.to(cov) * present[:, :, None] * present[:, None, :] + torch.diag_embed(1 - present)
-    return torch.stack(cross, 1), cov
+    return moved, cov
 
 
 def solved(cov: Tensor, r: Tensor) -> Tensor:

@@ -5,12 +5,13 @@ Clouds of one observation are independent, so their spread gives the standard er
 
 import dataclasses
 import math
+import warnings
 
 import pytest
 import torch
 
-from caminito.denoiser import GaussianDenoiser, ResidualVariance
-from caminito.errors import ConfigError, NonFiniteError
+from caminito.denoiser import GaussianDenoiser, ResidualVariance, Wrapped
+from caminito.errors import ConfigError, DegenerateWeights, NonFiniteError
 from caminito.posterior import (
     Cloud,
     Downsample,
@@ -24,7 +25,7 @@ from caminito.posterior import (
     tds,
 )
 from caminito.posterior.particles import _systematic, along_curve, equal
-from caminito.process import VP, Chain, Cosine
+from caminito.process import EDM, VP, Chain, Cosine
 from caminito.process import grid as grids
 from caminito.testing import Mixture
 
@@ -337,3 +338,32 @@ def test_an_operator_that_is_not_finite_ends_the_walk_with_a_reason():
     seen = observe(torch.ones(3), Nonlinear(lambda x: (x - x.detach()).abs().sqrt()), 0.1, (3,))
     with pytest.raises(NonFiniteError, match="finite derivatives where the walk goes"):
         tds(denoiser, seen, 8, grid)
+
+
+class Wavy(Wrapped):
+    """A Gaussian denoiser that is wrong by a small wave, and by much more in its derivative, as networks are."""
+
+    def mean(self, x_t, t, cond=None):
+        wave = torch.sin(2 * x_t.roll(1, -1) + torch.arange(3, dtype=x_t.dtype))
+        return self.denoiser.mean(x_t, t, cond) + 0.002 * wave
+
+    def var(self, x_t, t, cond=None):
+        return self.denoiser.var(x_t, t, cond)
+
+
+def test_particles_bear_a_denoiser_whose_derivative_is_wrong_along_what_varies_little():
+    turn = torch.linalg.qr(randn(3, 3))[0]
+    cov = turn @ torch.diag(torch.tensor([2.0, 0.002, 0.05], dtype=torch.float64)) @ turn.T
+    cov, noise, y = (cov + cov.T) / 2, 0.02, torch.tensor([0.6, -0.3, NAN], dtype=torch.float64)
+    seen = cov[:2, :2] + noise**2 * torch.eye(2, dtype=torch.float64)
+    exact = torch.distributions.MultivariateNormal(torch.zeros(2, dtype=torch.float64), seen).log_prob(y[:2])
+    gain = torch.linalg.solve(seen, cov[:2]).T
+    mean, std = gain @ y[:2], (cov - gain @ cov[:2]).diagonal().sqrt()
+    wrong = Wavy(GaussianDenoiser(torch.zeros(3, dtype=torch.float64), cov, EDM()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateWeights)
+        found = posterior(wrong, y, noise=noise, method="tds", n=400, random_state=0)
+    assert abs(float(found.log_evidence - exact)) < 1  # 99 where every eigenvalue of A V A^T is believed
+    assert float(found.ancestors) > 5  # 1
+    assert float(((found.mean() - mean) / std).abs().max()) < 0.3
+    assert float((found.std() / std - 1).abs().max()) < 0.2
