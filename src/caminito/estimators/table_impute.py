@@ -1,18 +1,26 @@
 """What stands in the holes of a table: donors from the full conditionals of its columns, in a chain.
 
-Each column has a few trees that say it from all others, each grown on its own draw of the weights of the rows (the
-Bayesian bootstrap); a hole takes its value from a donor of the leaf of one of them. Donors are rows whose value was
-observed. What other columns lack is filled first by trees that were shown rows with holes, then drawn again in sweeps,
-given all else. A centre is the same with the median of many donors of more trees, or the most frequent of them, in
-place of one. Draws of one cell are each as likely as donors are, and together they fill their range evenly, as the
-points of a lattice do.
+Each column has trees that say it from all others, each grown on its own draw of the weights of the rows (the Bayesian
+bootstrap); a hole takes its value from a donor of the leaf of one of them. Donors are rows whose value was observed.
+What other columns lack is filled first by trees that were shown rows with holes, then drawn again in sweeps, given all
+else. A centre is the same with the median of many donors of more trees, or the most frequent of them, in place of one.
+
+Draws of one cell are each as likely as donors are, and together they fill their range evenly, as the points of a
+lattice do. The points of five draws change places among them, on their own for each cell and sweep, so that what is
+drawn in one column says of another what it should and no more: place k is a k + b modulo 5.
+
+Up to ten draws use four trees of each column, the next ten four others, and so on up to sixteen: a draw is the
+same however many follow. The first four find their splits on all rows. Splits make the rows that they are found on look
+more alike than others are, and intervals of such donors alone are too narrow: two thirds of the rows find the splits of
+the other trees, whose donors are those and the rest, which come as new rows do.
 Source: van Buuren and Groothuis-Oudshoorn 2011 (chained equations); Burgette and Reiter 2010 (trees in them);
-Rubin 1981 (the Bayesian bootstrap); Stekhoven and Buehlmann 2012 (centres by forests);
-Roberts 2018 (the lattice).
+Rubin 1981 (the Bayesian bootstrap); Athey and Imbens 2016 (donors that found no split); Meinshausen 2006 (intervals by
+forests); Stekhoven and Buehlmann 2012 (centres by forests); Roberts 2018 (the lattice).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,7 +41,11 @@ Floats = NDArray[np.float64]
 _STEP = 1000  # of its draws, apart from those of samples
 _ROWS, _SHARE = 5000, 8  # that a tree is grown on, at most: so many, or an eighth of them
 _FEATURES = 12  # columns that a split is looked for among, at most
+_SHOWN = 2 / 3  # of the rows, which splits of further trees are found on
 _APART = np.array([0.7548776662466927, 0.5698402909980532])  # of a tree and of a donor, from one draw to the next
+_TOGETHER = 5  # draws that change places: a prime
+_FEW, _FORESTS = 10, 4  # draws that use the same trees; how many times other trees, if there are so many draws
+_CELLS = 1 << 22  # that are drawn at once, at most
 _CENTRE_TREES, _CENTRE_SWEEPS, _CENTRE_DONORS = 16, 3, 5  # donors of each tree
 
 
@@ -56,7 +68,7 @@ class Imputer:
     min_rows : int
         Different rows in a leaf.
     trees, sweeps : int
-        Trees of a column, and how often each hole is drawn again.
+        Trees of a column for a few draws, of which many have four times as many; how often each hole is drawn again.
     seed : int
         Of the trees.
     """
@@ -83,22 +95,31 @@ class Imputer:
         Row i is a function of its values, seed and i alone.
         """
         found = np.repeat(matrix[None], draws, axis=0)
-        where = np.flatnonzero(np.isnan(matrix[:, self.among]).any(axis=1))
-        if not len(where):
-            return found
-        holes = np.tile(np.isnan(matrix[where]), (draws, 1))
-        codes = np.tile(self.table.places(matrix[where]), (draws, 1))
+        turn = np.arange(draws) // _FEW % _FORESTS
+        for forest in range(min(_FORESTS, -(-draws // _FEW))):
+            mine = np.flatnonzero(turn == forest)
+            step = max(1, _CELLS // (len(mine) * matrix.shape[1]))
+            for begin in range(0, len(matrix), step):
+                where = begin + np.flatnonzero(np.isnan(matrix[begin : begin + step, self.among]).any(axis=1))
+                if len(where):
+                    found[np.ix_(mine, where)] = self._filled(matrix[where], where, seed, mine, forest)
+        return found
+
+    def _filled(
+        self, matrix: Floats, where: NDArray[np.intp], seed: int, draws: NDArray[np.intp], forest: int
+    ) -> Floats:
+        """Rows number `where`, which all have holes, without them, by one of the forests; shape (draws, n, p)."""
+        holes = np.tile(np.isnan(matrix), (len(draws), 1))
+        codes = np.tile(self.table.places(matrix), (len(draws), 1))
         for sweep in range(self.sweeps + 1):
-            first = self._uniforms(seed, sweep, len(matrix))[where]
-            u = np.concatenate([(first + draw * _APART) % 1.0 for draw in range(draws)])
+            u = self._uniforms(seed, sweep, where, draws)
             for column in self.order:
                 rows = np.flatnonzero(holes[:, column])
                 if len(rows):
-                    forest = self._forest(column, first=sweep == 0)
-                    codes[rows, column] = self._donated(forest, column, codes[rows], u[rows, column])
-        numbers = self.table.numbers(codes).reshape(draws, len(where), -1)
-        found[:, where] = np.where(np.isnan(found[:, where]), numbers, found[:, where])
-        return found
+                    trees = self._forest(column, first=sweep == 0, trees=(forest + 1) * self.trees)[-self.trees :]
+                    codes[rows, column] = self._donated(trees, column, codes[rows], u[rows, column])
+        numbers = np.where(holes, self.table.numbers(codes), np.tile(matrix, (len(draws), 1)))
+        return np.asarray(numbers.reshape(len(draws), *matrix.shape))
 
     def centre(self, matrix: Floats) -> Floats:
         """Rows with holes, NaN, without them: medians, and the most frequent of what has no order; shape (n, p)."""
@@ -115,11 +136,25 @@ class Imputer:
         found[where] = np.where(holes, self.table.numbers(codes), matrix[where])
         return found
 
-    def _uniforms(self, seed: int, sweep: int, rows: int) -> Floats:
-        """Two for each cell: which tree, and which donor."""
-        width = len(self.table.columns)
-        flat = uniform(seed, Stream.TABLE, _STEP + sweep, rows * width * 2)
-        return np.asarray(flat).reshape(rows, width, 2)
+    def _uniforms(self, seed: int, sweep: int, where: NDArray[np.intp], draws: NDArray[np.intp]) -> Floats:
+        """Two for each cell of each draw: which tree, and which donor; shape (draws * n, p, 2)."""
+        first, width = int(where[0]), len(self.table.columns)
+
+        def drawn(step: int, each: int) -> Floats:
+            start, count = first * width * each, (int(where[-1]) - first + 1) * width * each
+            flat = np.asarray(uniform(seed, Stream.TABLE, step, count, start=start))
+            return flat.reshape(-1, width, each)[where - first]
+
+        begin = drawn(_STEP + sweep, 2)
+        u = np.empty((len(draws), *begin.shape))
+        for together in np.unique(draws // _TOGETHER):
+            mine = np.flatnonzero(draws // _TOGETHER == together)
+            pair = (drawn(_STEP * (2 + int(together)) + sweep, 1) * (_TOGETHER * (_TOGETHER - 1))).astype(np.intp)
+            factor, shift = 1 + pair // _TOGETHER, pair % _TOGETHER if together else 0  # the very first has place 0
+            for place in mine:
+                at = together * _TOGETHER + (factor * (draws[place] % _TOGETHER) + shift) % _TOGETHER
+                u[place] = (begin + at * _APART) % 1.0
+        return u.reshape(-1, width, 2)
 
     @cached_property
     def _whole(self) -> Codes:
@@ -138,19 +173,23 @@ class Imputer:
         """Trees of a column; the first ones know rows of which later columns have holes."""
         trees = self.trees if trees is None else trees
         forest = self._forests.setdefault((column, first), [])
-        grow = self._masked_tree if first else self._tree
         for number in range(len(forest), trees):
             rng = np.random.default_rng([self.seed, Stream.TABLE, column, first, number])
-            forest.append(grow(column, self._whole, rng))
+            if first:
+                forest.append(self._masked_tree(column, self._whole, rng))
+            else:
+                share = 1.0 if number < self.trees else _SHOWN
+                forest.append(self._tree(column, self._whole, rng, share=share))
         return forest[:trees]
 
-    def _tree(self, column: int, codes: Codes, rng: np.random.Generator) -> _Grown:
-        """One that says a column, where it was observed, from the others as they are in `codes`."""
+    def _tree(self, column: int, codes: Codes, rng: np.random.Generator, *, share: float = 1.0) -> _Grown:
+        """One that says a column, where it was observed, from the others as in `codes`; a share finds splits."""
         rows = self._donors(column)
         if len(rows) > self._most:
             rows = np.sort(rng.choice(rows, self._most, replace=False))
         weights = np.maximum(rng.gamma(self.table.weights[rows]), 1e-12)
-        return self._grown(column, codes[rows], rows, weights, rng)
+        shown = None if share == 1 else np.sort(rng.permutation(len(rows))[: math.ceil(share * len(rows))])
+        return self._grown(column, codes[rows], rows, weights, rng, shown)
 
     def _masked_tree(self, column: int, codes: Codes, rng: np.random.Generator) -> _Grown:
         """One that knows rows without the columns that are filled later: each row lacks a share of its own of them."""
@@ -171,9 +210,18 @@ class Imputer:
         return max(_ROWS, len(self.table.codes) // _SHARE)
 
     def _grown(
-        self, column: int, seen: Codes, rows: NDArray[np.intp], weights: Floats | None, rng: np.random.Generator
+        self,
+        column: int,
+        seen: Codes,
+        rows: NDArray[np.intp],
+        weights: Floats | None,
+        rng: np.random.Generator,
+        shown: NDArray[np.intp] | None = None,
     ) -> _Grown:
-        """The tree of a column from rows as they are seen; donors of a leaf stand in the order of their values."""
+        """The tree of a column from rows as they are seen; donors of a leaf stand in the order of their values.
+
+        Splits are found on those `shown`, places in that order.
+        """
         table = self.table
         sort = np.argsort(table.codes[rows, column], kind="stable")
         seen, rows = seen[sort], rows[sort]
@@ -185,9 +233,10 @@ class Imputer:
             [other for other in self.among if other != column],
             numbers=table.matrix[rows, column] if table.ordered[column] else None,
             ordered=table.ordered,
-            min_rows=min(max(self.min_rows, 1 if weights is not None else 3), len(rows)),
+            min_rows=min(max(self.min_rows, 1 if weights is not None else 3), len(rows if shown is None else shown)),
             features=min(1.0, _FEATURES / max(len(self.among) - 1, 1)),
             weights=weights,
+            shown=shown,
             seed=int(rng.integers(2**31)),
         )
         return _Grown(tree, rows)

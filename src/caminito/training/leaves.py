@@ -45,6 +45,7 @@ def fit_leaves(
     min_rows: int = 5,
     weights: NDArray[np.float64] | None = None,
     features: float = 1.0,
+    shown: NDArray[np.intp] | None = None,
     seed: int = 0,
 ) -> LeafTree:
     """The tree that says column `target` from `columns`.
@@ -65,6 +66,8 @@ def fit_leaves(
         How often each row was seen.
     features : float in (0, 1]
         Share of the columns, drawn anew at each node, among which the best split is looked for.
+    shown : int array, rising, optional
+        Rows that splits are found on, so many of which a leaf has at least; all are donors.
     seed : int
         Decides between splits that are equally good.
     """
@@ -95,9 +98,11 @@ def fit_leaves(
 
     if len(codes) > _LARGE:
         drawn = np.asarray(permutation(seed, Stream.TABLE, 12, len(codes)))
+        if shown is not None:
+            drawn = drawn[np.isin(drawn, shown)]
         grown = _in_parts(codes, columns, ranks, grow, min_rows, drawn[:_SPLIT])
     else:
-        grown = _Grown.of(*grow(slice(None), min_rows))
+        grown = _Grown.of(*grow(slice(None) if shown is None else shown, min_rows))
 
     def tree() -> LeafTree:
         nodes = (grown.feature, grown.threshold, grown.left, grown.right, grown.order, *grown.spans())

@@ -10,6 +10,9 @@ from sklearn.pipeline import make_pipeline
 
 from caminito import TableDiffusion
 from caminito.errors import ConfigError, DataError
+from caminito.estimators import table_impute
+from caminito.metrics import coverage
+from caminito.training import fit_leaves
 
 MEANS, NOISE = {"x": 0.0, "y": 3.0, "z": -3.0}, np.array([-1.0, 0.0, 1.0])
 SHARES = [0.2, 0.3, 0.5]
@@ -63,6 +66,78 @@ def test_draws_of_one_cell_are_spread_over_its_law(model):
     apart = np.sqrt(0.61 / 10)  # of the mean of ten draws, were they independent
     assert noise.mean(axis=0).std() < 0.6 * apart
     np.testing.assert_allclose(shares.mean(axis=1), SHARES, atol=0.05)
+
+
+def test_intervals_of_draws_have_the_truth_as_often_as_they_say():
+    inside = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        rows = rng.normal(size=(500, 1)) + 0.7 * rng.normal(size=(500, 4))
+        train, test = rows[:300], rows[300:]
+        hidden = rng.random(test.shape) < 0.5
+        model = TableDiffusion(mode="reveal", random_state=0).fit(train)
+        draws = np.stack(model.impute(np.where(hidden, np.nan, test), n_draws=119, random_state=0))
+        inside.append(coverage(draws[:, hidden], test[hidden], levels=0.95).share[0])
+    assert 0.92 < np.mean(inside) < 0.98  # 1200 cells: a standard error of 0.007
+
+
+def test_draws_of_columns_that_say_nothing_of_each_other_are_not_locked():
+    grid = np.stack(np.meshgrid(np.arange(20.0), np.arange(20.0), [0.0, 1.0]), axis=-1).reshape(-1, 3)
+    model = TableDiffusion(mode="reveal", random_state=0).fit(grid)
+    rows = np.column_stack([np.full((100, 2), np.nan), np.arange(100) % 2])
+    draws = np.stack(model.impute(rows, n_draws=119, random_state=0))
+    apart = (draws - draws.mean(axis=0))[..., :2] / draws.std(axis=0)[..., :2]
+    each = (apart[..., 0] * apart[..., 1]).mean(axis=0)  # of each row: the correlation over its draws
+    assert abs(each.mean()) < 0.05
+    assert np.sqrt(np.mean(each**2)) < 1.5 / np.sqrt(119)  # the scatter of independent draws; half as much more
+
+
+def test_a_draw_is_the_same_however_many_follow_and_whatever_rows_come_with_it(monkeypatch):
+    frame = law(60, 9)
+    frame.loc[::2, "v"] = np.nan
+    frame.loc[::3, "kind"] = None
+    model = TableDiffusion(mode="reveal", random_state=0).fit(law(300, 0))
+    many = model.impute(frame, n_draws=50, random_state=3)
+    for count in (1, 12):
+        few = model.impute(frame, n_draws=count, random_state=3)
+        for one, other in zip([few] if count == 1 else few, many):
+            pd.testing.assert_frame_equal(one, other)
+    monkeypatch.setattr(table_impute, "_CELLS", 100)  # a few rows at once
+    for one, other in zip(model.impute(frame, n_draws=50, random_state=3), many):
+        pd.testing.assert_frame_equal(one, other)
+
+
+def test_splits_are_found_without_a_third_of_the_rows_and_all_are_donors():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 30, (400, 3)).astype(np.int32)
+    shown = np.sort(rng.permutation(400)[:267])
+    others = np.setdiff1d(np.arange(400), shown)
+    changed = codes.copy()
+    changed[others, 2] = rng.integers(0, 30, len(others))
+    first, second = (
+        fit_leaves(each, 2, [0, 1], ordered=[True] * 3, min_rows=6, shown=shown) for each in (codes, changed)
+    )
+    assert np.array_equal(first.feature, second.feature) and np.array_equal(first.threshold, second.threshold)
+    leaf = first.leaf(codes)
+    for node in np.flatnonzero(first.feature < 0):
+        rows = first.order[first.first[node] : first.last[node]]
+        assert set(rows) == set(np.flatnonzero(leaf == node)) and np.isin(rows, shown).sum() >= 6
+    assert len(np.unique(first.order)) == 400
+
+
+@pytest.mark.parametrize("rows", [3, 14, 200])
+def test_leaves_that_donors_are_from_have_as_many_different_rows_as_asked(rows):
+    frame = pd.concat([law(rows, 0)] * 2)
+    model = TableDiffusion(mode="reveal", privacy_k=12, random_state=0).fit(frame)
+    model.impute(frame.assign(v=np.nan), n_draws=25)
+    least = min(12, len(frame.drop_duplicates()))
+    for (column, first), forest in model._imputer._forests.items():
+        assert len(forest) == 12
+        for grown in forest if not first else []:
+            leaves = grown.tree.feature < 0
+            for begin, end in zip(grown.tree.first[leaves], grown.tree.last[leaves]):
+                donors = grown.rows[grown.tree.order[begin:end]]
+                assert len(np.unique(model._imputer.table.codes[donors], axis=0)) >= least
 
 
 def test_centres_are_medians_and_the_most_frequent():
