@@ -12,7 +12,7 @@ and a Wiener filter (scikit-image).
 
     psnr, ssim     of the mean of the draws
     psnr of one    of a single draw
-    frechet        of all draws to all test images, in the 128 features of a judge; of the truth the same
+    frechet        of a draw of each to all test images, in the 128 features of a judge; of the truth the same
     coverage       of intervals of 90 %, over pixels that were not seen and where truth and draws are not all the same
 
 A PSNR is that of the mean squared error over all images, of the hidden pixels alone where some are kept.
@@ -187,7 +187,7 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
         found = task.drawn(by, count, method=method, n_steps=STEPS[method], **more)
         taken = time.process_time() - begin
         draws = np.asarray(found.draws)
-        row = judged(found.mean, draws.reshape(-1, SIDE, SIDE), task)
+        row = judged(found.mean, draws[:, 0], task)
         where = np.ones(truth.shape, dtype=bool) if task.hidden is None else task.hidden
         row["psnr of one"] = psnr(draws[:, 0], truth, task.hidden)
         row |= covered(draws, truth, where)
@@ -222,11 +222,13 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
 def covered(draws: np.ndarray, truth: np.ndarray, where: np.ndarray) -> dict[str, float]:
     """Coverage over the pixels of `where` that are open; its error from the scatter between images."""
     is_open = where & (draws != truth[:, None]).any(1)
+    some = is_open.any((1, 2))
+    draws, truth, is_open = draws[some], truth[some], is_open[some]
     shares = [
         float(coverage(own[:, None, here], x[here][None], levels=[COVERED]).share[0])
         for own, x, here in zip(draws.astype(np.float64), truth.astype(np.float64), is_open)
     ]
-    weights = is_open.reshape(len(where), -1).sum(1)
+    weights = is_open.sum((1, 2))
     mean = float(np.average(shares, weights=weights))
     spread = float(np.sqrt(np.average((np.array(shares) - mean) ** 2, weights=weights) / (len(shares) - 1)))
     return {"coverage": mean, "coverage_error": spread}

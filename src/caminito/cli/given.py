@@ -305,7 +305,7 @@ def _netcdf(found: Given, text: dict[str, str]) -> bytes:
         variable = file.createVariable(name, values.dtype, tuple(axes))
         variable[...] = values
     for name, value in text.items():
-        setattr(file, name, value)
+        setattr(file, name, value.encode())
     file.flush()
     return held.getvalue()
 

@@ -378,7 +378,8 @@ def _check_chain(stages: Sequence[DiffusionModel]) -> None:
 
 def _told(stage: DiffusionModel) -> list[str]:
     """Names of the conditions of a stage besides its low resolution."""
-    return [name for name in stage.conditions_.columns if name not in stage.conditions_.lowres]
+    own = {*stage.conditions_.lowres, stage.conditions_.known}
+    return [name for name in stage.conditions_.columns if name not in own]
 
 
 def _asked(

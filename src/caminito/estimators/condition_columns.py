@@ -241,9 +241,14 @@ class KnownColumn:
     def encode(self, values: ArrayLike) -> Given:
         """What is known, standardised, and where; one item without its axis of rows serves all."""
         array = np.asarray(values)
+        if array.dtype.kind not in "biuf":
+            raise ConditionError(
+                f"condition {self.name!r}: expected numbers, NaN where nothing is known, got {array.dtype}."
+            )
         known = ~np.isnan(array) if array.dtype.kind == "f" else np.ones(array.shape, dtype=bool)
         plain = np.where(known, array, 0)
-        kept = plain.astype(cast(Any, self.codec).dtype)
+        with np.errstate(invalid="ignore", over="ignore"):
+            kept = plain.astype(cast(Any, self.codec).dtype)
         if kept.dtype.kind in "biu" and bool((kept != plain).any()):
             raise ConditionError(
                 f"condition {self.name!r}: expected values of {kept.dtype} as the items have, and NaN where one is not "

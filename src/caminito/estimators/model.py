@@ -276,7 +276,8 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
         self.conditions_ = ConditionCodec().fit(
             columns, len(x), kinds=kinds, new_codec=self._new_codec, grid=tuple(x.shape[2:])
         )
-        cond: Condition = {**self.conditions_.encode(columns, len(x)), **self._own(x)} or None
+        cond: Condition = self.conditions_.encode(columns, len(x)) or None
+        self._learn_holes(x)
         if "y" in self.conditions_.classes:
             self.classes_ = self.conditions_.classes["y"]
         train, held = self._split(len(x), seed)
@@ -296,10 +297,10 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
         self._state = None
         self._measure_residuals(x, cond, held if len(held) else train, seed)
 
-    def _own(self, x: Tensor) -> dict[str, Given]:
-        """The items as a condition of themselves, if holes in them are to be filled."""
+    def _learn_holes(self, x: Tensor) -> None:
+        """Declare the condition of items that are known in part, if holes in them are to be filled."""
         if not self.inpainting:
-            return {}
+            return
         if "known" in self.conditions_.columns:
             raise ConfigError(
                 "inpainting: makes the condition 'known' of the items themselves, and one of that name was given. "
@@ -310,7 +311,15 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
                 "inpainting: expected items on a grid, got rows of numbers. Leave it out: impute(X) fills rows without."
             )
         self.conditions_.columns["known"] = KnownColumn("known", self.codec_)
-        return {"known": Given(x, mask=torch.ones((), dtype=torch.bool).expand(x.shape))}
+
+    def _with_itself(self, cond: Condition, x: Tensor) -> Condition:
+        """Conditions with the items themselves among them, if holes in them are to be filled; x is not copied."""
+        if not self.inpainting:
+            return cond
+        return {
+            **(cond or {}),
+            "known": Given(x, mask=torch.ones((), dtype=torch.bool, device=x.device).expand(x.shape)),
+        }
 
     def _train(
         self,
@@ -326,8 +335,8 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
         def part(rows: np.ndarray) -> tuple[Tensor, Condition]:
             index = torch.as_tensor(np.asarray(rows))
             chosen = rows_of(cond, index)
-            on_device = mapped(chosen, lambda value: value.to(device))
-            return x[index].to(device), on_device
+            items = x[index].to(device)
+            return items, self._with_itself(mapped(chosen, lambda value: value.to(device)), items)
 
         data, data_cond = part(train)
         held_out, held_cond = part(held[: config.validation_items])
@@ -474,12 +483,11 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
         index = torch.as_tensor(np.asarray(rows[:512]))
         chosen = rows_of(cond, index)
         device = self._device()
-        on_device = mapped(chosen, lambda value: value.to(device))
+        items = x[index].to(device)
+        on_device = self._with_itself(mapped(chosen, lambda value: value.to(device)), items)
         on_device = with_holes(augmented_at(on_device, self.training_.augmentation / 2, seed), seed, HELD_OUT)
         times = self._grid(12)[:-1]
-        self.residual_variance_ = fit_residual_variance(
-            self.denoiser_, x[index].to(device), times, cond=on_device, seed=seed
-        )
+        self.residual_variance_ = fit_residual_variance(self.denoiser_, items, times, cond=on_device, seed=seed)
 
     # -- using --------------------------------------------------------------------------------------------------------
 

@@ -35,9 +35,10 @@ from caminito.posterior import (
     Operator,
     PosteriorResult,
     Select,
+    observe,
     posterior,
 )
-from caminito.posterior.sample import LEAST
+from caminito.posterior.sample import LEAST, method_for
 from caminito.process.base import Time, as_time
 from caminito.sampling import sample
 from caminito.training import augmented_at
@@ -306,15 +307,21 @@ def drawn(model: DiffusionModel, seen: Told, walk: Walk, cond: Condition, seed: 
 
     What is drawn depends on the seed, the number of an observation, n_draws and particles, not on `batch_size`.
     """
-    width = walk.particles or max(int(walk.n_draws), LEAST)
     size = math.prod(model.event_shape_)
     rows = walk.batch_size or min(model._rows_at_once(), max(1, _GRID // size) if len(model.event_shape_) > 1 else 4096)
     prior = _Pieces(model._walked(), rows, model._device())
-    block = max(1, _AT_ONCE // (width * size))
-    count = len(seen.y)
+    count, method, width = len(seen.y), walk.method, int(walk.n_draws)
     parts: list[PosteriorResult] = []
     with warnings.catch_warnings(), model._averaged():
         warnings.simplefilter("ignore", DegenerateWeights)
+        if method == "auto":  # one for all, by the item of which most is seen
+            fullest = int((~torch.isnan(seen.y)).flatten(1).sum(1).argmax())
+            most = slice(fullest, fullest + 1)
+            its = observe(seen.y[most], seen.operator, seen.noise, model.event_shape_, dtype=seen.y.dtype)
+            method = method_for(prior, its, rows_of(cond, most))
+        if method in ("tds", "split-smc"):
+            width = walk.particles or max(width, LEAST)
+        block = max(1, _AT_ONCE // (width * size))
         for number, low in enumerate(range(0, count, block)):
             part = slice(low, low + block)
             parts.append(
@@ -323,7 +330,7 @@ def drawn(model: DiffusionModel, seen: Told, walk: Walk, cond: Condition, seed: 
                     seen.y[part],
                     seen.operator,
                     seen.noise,
-                    method=walk.method,
+                    method=method,
                     n=int(walk.n_draws),
                     particles=walk.particles,
                     steps=walk.n_steps,
@@ -361,22 +368,27 @@ def filled(model: DiffusionModel, count: int, walk: Walk, cond: Condition, seed:
             raise ConfigError(
                 f"{name}: expected none with method {TRAINED!r}, which draws as sample() does. Leave it out."
             )
-    n = int(walk.n_draws)
-    each = mapped(cond, lambda value: value.repeat_interleave(n, 0))
+    n, parts = int(walk.n_draws), []
     rule, grid = model.solver_and_grid(walk.n_steps)
-    with model._averaged():
-        x = sample(
-            model._walked(),
-            (count * n, *model.event_shape_),
-            solver=rule,
-            grid=grid,
-            cond=model._on_device(each),
-            seed=seed,
-            batch_size=walk.batch_size or model._rows_at_once(),
-            device=model._device(),
-            progress=walk.progress,
-        )
-    return Drawn(x.cpu().reshape(count, n, *model.event_shape_), None, None, None, {}, [], TRAINED)
+    block = max(1, _AT_ONCE // (n * math.prod(model.event_shape_)))
+    for number, low in enumerate(range(0, count, block)):
+        rows = slice(low, min(low + block, count))
+        each = mapped(rows_of(cond, rows), lambda value: value.repeat_interleave(n, 0))
+        with model._averaged():
+            x = sample(
+                model._walked(),
+                ((rows.stop - low) * n, *model.event_shape_),
+                solver=rule,
+                grid=grid,
+                cond=model._on_device(each),
+                seed=seed,
+                first=low * n,
+                batch_size=walk.batch_size or model._rows_at_once(),
+                device=model._device(),
+                progress=None if walk.progress is None else _counting(walk.progress, number, -(-count // block)),
+            )
+        parts.append(x.cpu().reshape(-1, n, *model.event_shape_))
+    return Drawn(torch.cat(parts), None, None, None, {}, [], TRAINED)
 
 
 def encoded_condition(model: DiffusionModel, columns: Mapping[str, Any] | None, count: int, seed: int) -> Condition:

@@ -520,6 +520,8 @@ def _of(
     is_one: bool,
 ) -> Given:
     """Draws given observations (P, *seen)."""
+    if walk.method == TRAINED:
+        raise ConfigError(f"method: {TRAINED!r} fills holes, which impute and inpaint do. Use 'auto' or 'mmps' here.")
     seed = model._seed(random_state)
     found = _draws(model, layout, values, operator, noise, _told(model, condition, len(values), seed), seed, walk)
     return given_of(model, _decoded(model, found), found, is_one=is_one)

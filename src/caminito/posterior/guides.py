@@ -349,6 +349,7 @@ def covariances(here: Local, seen: Observation) -> tuple[Tensor, Tensor]:
     A covariance is symmetric, and the derivative of a learnt denoiser is not: by how much it is not says how wrong it
     is. What A V A^T is along an axis counts if it is some times that, and below it is raised to that and V A^T shrunk
     along that axis in proportion, so that directions of which nothing is known neither move a mean nor seem certain.
+    Each entry is taken in units of its own deviation, so that none depends on the units of another.
 
     Raises
     ------
@@ -368,16 +369,19 @@ def covariances(here: Local, seen: Observation) -> tuple[Tensor, Tensor]:
             "operator: expected finite derivatives where the walk goes, got others. It is asked at means of noisy "
             "data, which may lie outside of what the data are."
         )
+    noise = (torch.diag(seen.var) if seen.cov is None else seen.cov).to(cov)
+    units = torch.diagonal(cov, dim1=1, dim2=2).clamp_min(0) + torch.diagonal(noise)
+    units = units.where(units > 0, torch.ones_like(units)).sqrt()  # entries may have different ones
+    cov = cov / (units[:, :, None] * units[:, None, :])
     least = _TRUSTED * torch.linalg.matrix_norm((cov - cov.mT) / 2, ord=2)[:, None]
     values, basis = torch.linalg.eigh((cov + cov.mT) / 2)
     share = (values / least.clamp_min(torch.finfo(cov.dtype).tiny)).clamp(0, 1)
     moved = torch.stack(cross, 1)
-    moved = (((basis * share[:, None]) @ basis.mT) @ moved.to(cov)).to(moved)
-    cov = (basis * torch.maximum(values, least)[:, None]) @ basis.mT
+    shrunk = ((basis * share[:, None]) @ basis.mT) @ (moved.to(cov) / units[:, :, None])
+    cov = (basis * torch.maximum(values, least)[:, None]) @ basis.mT * units[:, :, None] * units[:, None, :]
     present = seen.spread(seen.present, len(here.mean)).to(cov)
-    noise = torch.diag(seen.var) if seen.cov is None else seen.cov
-    cov = cov + noise.to(cov) * present[:, :, None] * present[:, None, :] + torch.diag_embed(1 - present)
-    return moved, cov
+    cov = cov + noise * present[:, :, None] * present[:, None, :] + torch.diag_embed(1 - present)
+    return (shrunk * units[:, :, None]).to(moved), cov
 
 
 def solved(cov: Tensor, r: Tensor) -> Tensor:

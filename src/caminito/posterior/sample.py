@@ -40,7 +40,7 @@ from caminito.posterior.walks import Report, for_particles
 from caminito.process import grid as grids
 from caminito.sampling import sample
 
-__all__ = ["LEAST", "Method", "posterior"]
+__all__ = ["LEAST", "Method", "method_for", "posterior"]
 
 Method = Literal[
     "auto", "tds", "split-smc", "mmps", "pigdm", "jfps", "diffpir", "ddnm", "repaint", "dps", "daps", "split-gibbs"
@@ -152,7 +152,7 @@ def posterior(
     seen = observe(y, operator, noise, tuple(prior.event_shape), dtype=dtype)
     is_one = y.ndim == len(seen.shape)
     if method == "auto":
-        method = _chosen(prior, seen, cond)
+        method = method_for(prior, seen, cond)
     if seen.is_exact and method not in _EXACT:
         raise ConfigError(
             f"noise: expected more than 0 for {method!r}, got 0. Give the noise of the instrument, a rounding error at "
@@ -245,7 +245,7 @@ def _by_particles(
     )
 
 
-def _chosen(prior: Denoiser, seen: Observation, cond: Condition) -> str:
+def method_for(prior: Denoiser, seen: Observation, cond: Condition = None) -> str:
     """The method that "auto" stands for."""
     like = torch.empty(seen.count, *seen.event, dtype=seen.y.dtype)
     if not guides.has_derivative(prior, like, for_particles(cond, seen.count, 1)):

@@ -76,8 +76,12 @@ def fit_leaves(
     if not columns:
         return _whole(len(codes), weights)
     said = codes[:, target]
+    mass = weights
+    if shown is not None:
+        mass = np.zeros(len(codes))
+        mass[shown] = 1.0 if weights is None else weights[shown]
     ranks = {
-        place: _ranks(codes[:, column], said, numbers if ordered[target] else None, weights)
+        place: _ranks(codes[:, column], said, numbers if ordered[target] else None, mass)
         for place, column in enumerate(columns)
         if not ordered[column]
     }
@@ -86,7 +90,7 @@ def fit_leaves(
     if ordered[target]:
         wanted = _said(said, numbers)
     elif said.max() >= _MANY:
-        wanted = _likeness(said, codes, columns, ranks, weights)
+        wanted = _likeness(said, codes, columns, ranks, mass)
     else:
         kind = DecisionTreeClassifier
 

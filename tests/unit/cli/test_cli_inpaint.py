@@ -1,6 +1,7 @@
 """`inpaint`, `upscale` and `impute` of arrays: files hold what the model draws, and mistakes are told."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -152,7 +153,8 @@ def test_holes_of_an_array_are_filled_as_the_model_fills_them(folder, tmp_path, 
 
 def test_draws_are_read_back_from_netcdf(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
-    asked = ("inpaint", "colour", "colour.png", "--mask", "mask.png", "-n", 2, *FEW, "--seed", 4)
+    Path("colour").rename("año")
+    asked = ("inpaint", "año", "colour.png", "--mask", "mask.png", "-n", 2, *FEW, "--seed", 4)
     done(*asked, "-o", tmp_path / "o.npz")
     done(*asked, "-o", tmp_path / "o.nc")
     expected = np.load(tmp_path / "o.npz")
@@ -161,7 +163,8 @@ def test_draws_are_read_back_from_netcdf(folder, tmp_path, monkeypatch):
         for name in ("draws", "mean", "std"):
             values = np.array(file.variables[name][...])
             assert values.shape == expected[name].shape and (values == expected[name]).all()
-        assert (file.seed, file.method) == (b"4", b"diffpir")
+        assert (file.seed, file.method, file.run.decode()) == (b"4", b"diffpir", "año")
+    Path("año").rename("colour")
     monkeypatch.setattr("caminito.posterior.sample.LEAST", 8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateWeights)

@@ -492,3 +492,14 @@ def test_few_particles_are_warned_of_once(rows):
     with pytest.warns(DegenerateWeights) as said:
         found = model.impute(far, n_draws=4, particles=8, n_steps=4, random_state=0)
     assert [str(each.message) for each in said] == found.warnings
+
+
+def test_auto_is_one_method_for_all_however_many_are_walked_at_once(monkeypatch):
+    model = DiffusionModel(network=MLP, max_steps=1, random_state=0).fit(RNG.normal(size=(64, 70)))
+    broken = RNG.normal(size=(2, 70))
+    broken[0, 10:], broken[1, 69] = NAN, NAN
+    whole = model.impute(broken, n_draws=2, n_steps=3, random_state=0)
+    monkeypatch.setattr(observed, "_AT_ONCE", 1)
+    parts = model.impute(broken, n_draws=2, n_steps=3, random_state=0)
+    assert whole.method == parts.method == "mmps"
+    np.testing.assert_allclose(parts.draws[0], whole.draws[0], rtol=1e-4, atol=1e-4)

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
 from caminito import DiffusionModel, ImageDiffusion, load
 from caminito.data import load_digits
+from caminito.denoiser import Wrapped
 from caminito.errors import ConditionError, ConfigError, DataError, ShapeError
+from caminito.estimators.guided import leading
 
 TINY = {"kind": "unet", "width": 16, "multipliers": [1], "blocks": 1, "attention": []}
 QUICK = {"network": TINY, "max_steps": 3, "n_steps": 3, "random_state": 0, "inpainting": True}
@@ -149,5 +152,38 @@ def test_it_is_refused_where_nothing_was_learnt_of_holes_or_nothing_can_be(digit
 def test_a_told_item_that_is_none_is_refused(model):
     with pytest.raises(ConditionError, match="expected values of uint8.*got 0.5"):
         model.sample(1, condition={"known": np.full((8, 8), 0.5)})
-    with pytest.raises(ConditionError, match="known"):
+    with pytest.raises(ConditionError, match="'known'.*expected"):
         model.sample(1, condition={"known": np.zeros((5, 8))})
+    with pytest.raises(ConditionError, match="expected numbers, NaN where nothing is known, got <U1"):
+        model.sample(1, condition={"known": np.full((8, 8), "a")})
+
+
+def test_guidance_by_a_class_leaves_what_is_known_to_both_sides(model, digits):
+    X, y = digits
+    asked = []
+    told = {"known": np.where(RIGHT, np.nan, X[:2].astype(float)), "y": y[:2]}
+    lead = leading(model, 2.0, None)
+    rows = model.conditions_.encode(told, 2)
+
+    class Asked(Wrapped):
+        def mean(self, x_t, t, cond=None):
+            asked.append(cond)
+            return self.denoiser.mean(x_t, t, cond)
+
+    led = lead.of(Asked(model.denoiser_), torch.tensor([1.0, 0.0]))
+    led.mean(torch.zeros(2, 1, 8, 8), 1.0, rows)
+    assert all("known" in (cond or {}) for cond in asked) and any("y" in cond for cond in asked)
+    present = asked[0]["y"].present if len(asked) == 1 else None
+    assert (len(asked) == 2 and "y" not in asked[1 if "y" in asked[0] else 0]) or not bool(present.all())
+
+
+def test_many_draws_are_walked_in_blocks_to_the_same_draws(model, digits, monkeypatch):
+    X, _ = digits
+    whole = model.inpaint(X[:3], RIGHT, n_draws=2, random_state=5)
+    monkeypatch.setattr("caminito.estimators.observed._AT_ONCE", 1)
+    assert (model.inpaint(X[:3], RIGHT, n_draws=2, random_state=5).draws == whole.draws).all()
+
+
+def test_other_verbs_say_that_they_do_not_fill(model, digits):
+    with pytest.raises(ConfigError, match="'trained' fills holes, which impute and inpaint do"):
+        model.posterior(digits[0][0], noise=1.0, method="trained")

@@ -107,7 +107,8 @@ def test_a_draw_is_the_same_however_many_follow_and_whatever_rows_come_with_it(m
         pd.testing.assert_frame_equal(one, other)
 
 
-def test_splits_are_found_without_a_third_of_the_rows_and_all_are_donors():
+@pytest.mark.parametrize("ordered", [True, False])
+def test_splits_are_found_without_a_third_of_the_rows_and_all_are_donors(ordered):
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 30, (400, 3)).astype(np.int32)
     shown = np.sort(rng.permutation(400)[:267])
@@ -115,7 +116,8 @@ def test_splits_are_found_without_a_third_of_the_rows_and_all_are_donors():
     changed = codes.copy()
     changed[others, 2] = rng.integers(0, 30, len(others))
     first, second = (
-        fit_leaves(each, 2, [0, 1], ordered=[True] * 3, min_rows=6, shown=shown) for each in (codes, changed)
+        fit_leaves(each, 2, [0, 1], ordered=[ordered, ordered, True], min_rows=6, shown=shown)
+        for each in (codes, changed)
     )
     assert np.array_equal(first.feature, second.feature) and np.array_equal(first.threshold, second.threshold)
     leaf = first.leaf(codes)

@@ -19,6 +19,7 @@ from caminito.posterior import (
     Linear,
     Nonlinear,
     Select,
+    mmps,
     observe,
     posterior,
     split_smc,
@@ -367,3 +368,27 @@ def test_particles_bear_a_denoiser_whose_derivative_is_wrong_along_what_varies_l
     assert float(found.ancestors) > 5  # 1
     assert float(((found.mean() - mean) / std).abs().max()) < 0.3
     assert float((found.std() / std - 1).abs().max()) < 0.2
+
+
+@pytest.mark.parametrize("units", [1e-3, 1e3])
+def test_what_is_believed_of_an_entry_does_not_depend_on_the_units_of_another(units):
+    skewed = torch.tensor([[1.0, 0.52], [0.48, 1.0]], dtype=torch.float64)
+    scale = torch.tensor([units, 1.0], dtype=torch.float64)
+    normal = GaussianDenoiser(torch.zeros(2, dtype=torch.float64), torch.eye(2, dtype=torch.float64), EDM())
+    prior = Skewed(normal, skewed)
+    y = torch.tensor([0.5, 0.5], dtype=torch.float64)
+    seen = observe(y * scale, Linear(torch.diag(scale)), 0.1 * scale, (2,), dtype=torch.float64)
+    plain = observe(y, Linear(torch.eye(2, dtype=torch.float64)), 0.1, (2,), dtype=torch.float64)
+    x = randn(5, 2)
+    torch.testing.assert_close(mmps(prior, seen).mean(x, 1.0), mmps(prior, plain).mean(x, 1.0), rtol=1e-9, atol=1e-12)
+
+
+class Skewed(Wrapped):
+    """Mean C x_t / (1 + t^2): its derivative is no covariance."""
+
+    def __init__(self, denoiser, matrix):
+        super().__init__(denoiser)
+        self.matrix = matrix
+
+    def mean(self, x_t, t, cond=None):
+        return x_t @ self.matrix.T / (1 + torch.as_tensor(t, dtype=x_t.dtype).reshape(-1, 1) ** 2)
