@@ -377,9 +377,8 @@ def _check_chain(stages: Sequence[DiffusionModel]) -> None:
 
 
 def _told(stage: DiffusionModel) -> list[str]:
-    """Names of the conditions of a stage besides its low resolution."""
-    own = {*stage.conditions_.lowres, stage.conditions_.known}
-    return [name for name in stage.conditions_.columns if name not in own]
+    """Names of the conditions of a stage besides those made of its items."""
+    return [name for name in stage.conditions_.columns if name not in stage.conditions_.of_items]
 
 
 def _asked(

@@ -69,6 +69,11 @@ class ConditionCodec:
         """Name of that which tells entries of the items themselves."""
         return next((name for name, column in self.columns.items() if isinstance(column, KnownColumn)), None)
 
+    @property
+    def of_items(self) -> set[str]:
+        """Names of those that are made of the items themselves, and not asked of them."""
+        return {name for name, column in self.columns.items() if isinstance(column, LowresColumn | KnownColumn)}
+
     def fit(
         self,
         columns: Mapping[str, ArrayLike],

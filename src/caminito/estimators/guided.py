@@ -105,7 +105,7 @@ def _by_conditions(model: DiffusionModel, config: GuidanceConfig) -> Lead:
             "guidance: this model never saw an item without its conditions (condition_dropout = 0), so it has nothing "
             "to be led away from. Train it again with training={'condition_dropout': 0.1}, or give a guide."
         )
-    names = set(known) - {*model.conditions_.lowres, model.conditions_.known} or set(known)
+    names = set(known) - model.conditions_.of_items or set(known)
     if config.names is not None:
         names = set(config.names)
     if unknown := names - set(known):

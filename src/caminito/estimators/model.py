@@ -68,7 +68,6 @@ from caminito.sampling import (
     trajectory,
 )
 from caminito.training import (
-    HELD_OUT,
     Progress,
     TrainingConfig,
     TrainingState,
@@ -76,10 +75,10 @@ from caminito.training import (
     averaged,
     fit_residual_variance,
     fit_steps,
+    held_out_conditions,
     initial_state,
     load_checkpoint,
     precision_for,
-    with_holes,
 )
 
 __all__ = ["Description", "DiffusionModel"]
@@ -485,7 +484,7 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
         device = self._device()
         items = x[index].to(device)
         on_device = self._with_itself(mapped(chosen, lambda value: value.to(device)), items)
-        on_device = with_holes(augmented_at(on_device, self.training_.augmentation / 2, seed), seed, HELD_OUT)
+        on_device = held_out_conditions(on_device, self.training_, seed)
         times = self._grid(12)[:-1]
         self.residual_variance_ = fit_residual_variance(self.denoiser_, items, times, cond=on_device, seed=seed)
 

@@ -5,8 +5,8 @@ from caminito.training.checkpoint import TrainingState, load_checkpoint, save_ch
 from caminito.training.classifier import ClassLogits, fit_classifier_steps, validate_classifier
 from caminito.training.config import TrainingConfig
 from caminito.training.ema import PowerAverage
-from caminito.training.fit import fit_steps
-from caminito.training.holes import HELD_OUT, known_at_random, with_holes
+from caminito.training.fit import fit_steps, held_out_conditions
+from caminito.training.holes import known_at_random, with_holes
 from caminito.training.leaves import fit_leaves
 from caminito.training.loop import Progress, averaged, initial_state, precision_for
 from caminito.training.objective import batch_targets, denoising_loss, draw_times, weight_of
@@ -18,7 +18,6 @@ from caminito.training.uncertainty import Uncertainty
 from caminito.training.validation import Validation, validate
 
 __all__ = [
-    "HELD_OUT",
     "ClassLogits",
     "PowerAverage",
     "Progress",
@@ -39,6 +38,7 @@ __all__ = [
     "fit_regressors",
     "fit_residual_variance",
     "fit_steps",
+    "held_out_conditions",
     "initial_state",
     "known_at_random",
     "load_checkpoint",

@@ -16,14 +16,16 @@ from caminito.nn import Given
 from caminito.training.augment import augmented, augmented_at
 from caminito.training.checkpoint import TrainingState
 from caminito.training.config import TrainingConfig
-from caminito.training.holes import HELD_OUT, with_holes
+from caminito.training.holes import with_holes
 from caminito.training.loop import Progress, check_trainable, initial_state, steps_of
 from caminito.training.objective import batch_targets, denoising_loss, draw_times
 from caminito.training.resample import Resampler
 from caminito.training.uncertainty import Uncertainty
 from caminito.training.validation import validate
 
-__all__ = ["fit_steps"]
+__all__ = ["fit_steps", "held_out_conditions"]
+
+_HELD_OUT = -1  # the step of holes in what is held out
 
 
 def fit_steps(
@@ -85,7 +87,7 @@ def fit_steps(
     validation = None
     if held_out is not None and len(held_out):
         some = held_out[: config.validation_items]
-        seen = with_holes(augmented_at(held_out_cond, config.augmentation / 2, seed), seed, HELD_OUT)
+        seen = held_out_conditions(held_out_cond, config, seed)
         validation = partial(validate, denoiser, some, config, seed, seen)
 
     def loss_at(step: int, index: Tensor) -> Tensor:
@@ -111,6 +113,11 @@ def fit_steps(
         return loss
 
     yield from steps_of(state, config, data, loss_at, validation=validation, seed=seed)
+
+
+def held_out_conditions(cond: Condition, config: TrainingConfig, seed: int) -> Condition:
+    """Conditions as held-out data are measured with: noise of half the largest level, and holes, always the same."""
+    return with_holes(augmented_at(cond, config.augmentation / 2, seed), seed, _HELD_OUT)
 
 
 def _conditions(cond: Condition, index: Tensor, config: TrainingConfig, seed: int, step: int) -> Condition:

@@ -17,9 +17,8 @@ from torch import Tensor
 from caminito._random import Stream, uniform
 from caminito.denoiser import Condition
 
-__all__ = ["HELD_OUT", "known_at_random", "with_holes"]
+__all__ = ["known_at_random", "with_holes"]
 
-HELD_OUT = -1  # the step of what is measured on held-out data
 _BOXES = 0.5  # share of rows with a box
 _INSIDE = 2 / 3  # share of boxes that are hidden; of the others all else is
 _WHOLE = 0.25  # probability of a side as long as the grid
