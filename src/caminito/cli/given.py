@@ -32,16 +32,17 @@ Image = Annotated[
 Draws = Annotated[
     int, typer.Option("-n", "--draws", metavar="N", help="How many; they differ where IMAGE leaves room.")
 ]
-How = Annotated[
-    str,
-    typer.Option("--method", metavar="M", help="auto, trained, tds, mmps, pigdm, diffpir, ddnm, repaint, dps, ..."),
-]
+_METHODS = "tds, mmps, pigdm, diffpir, ddnm, repaint, dps, daps, ..."
+How = Annotated[str, typer.Option("--method", metavar="M", help=f"auto, {_METHODS}")]
+FillBy = Annotated[str, typer.Option("--method", metavar="M", help=f"auto, trained (if the run is), {_METHODS}")]
 NoiseOf = Annotated[
     float | None,
     typer.Option("--noise", metavar="S", help="How far IMAGE is believed, in its units; a grey level unless given."),
 ]
 ClassOf = Annotated[str | None, typer.Option("--class", metavar="C", help="What IMAGE is known to be.")]
-WalkSteps = Annotated[int | None, typer.Option("--steps", metavar="S", help="Of the walk; 200 of tds, else 50.")]
+WalkSteps = Annotated[
+    int | None, typer.Option("--steps", metavar="S", help="Of the walk; 200 of tds, 48 of trained, else 50.")
+]
 SeedOf = Annotated[int, typer.Option("--seed", metavar="K", help="The same seed gives the same draws.")]
 BatchSize = Annotated[
     int | None, typer.Option("--batch-size", metavar="B", help="How many at once; only memory depends on it.")
@@ -84,7 +85,7 @@ def inpaint(
         typer.Option("--mask", metavar="MASK", help="An image that is bright where IMAGE is to be filled; or .npy."),
     ],
     draws: Draws = 8,
-    method: How = "auto",
+    method: FillBy = "auto",
     noise: NoiseOf = None,
     class_: ClassOf = None,
     steps: WalkSteps = None,
@@ -311,7 +312,7 @@ def _netcdf(found: Given, text: dict[str, str]) -> bytes:
 
 
 def _classic(dtype: np.dtype[Any]) -> str:
-    """The least dtype of NetCDF 3, which has no unsigned numbers and none of 64 bits, that holds all of another."""
+    """The least dtype of NetCDF 3 for all of another; it has no unsigned numbers, and of 64 bits floats alone."""
     import numpy as np
 
     return next((kind for kind in ("i1", "i2", "i4", "f4") if np.can_cast(dtype, kind)), "f8")

@@ -8,6 +8,7 @@ kind        values, one per item                        missing when sampling
 `text`      strings                                     the empty string, None, NaN
 `field`     arrays on the grid of the items             not given
 `lowres`    arrays on a coarser grid, enlarged to it    not given
+`known`     the items, NaN where nothing is known       not given, or all NaN
 ==========  ==========================================  =======================================================
 """
 
@@ -26,7 +27,7 @@ from torch import Tensor
 
 from caminito._errors import ConditionError, ConfigError, DataError, ShapeError
 from caminito.data import Codec, HashingText, TextEncoder, codec_from_dict, text_encoder_from_dict
-from caminito.estimators.observed import Layout
+from caminito.estimators.layout import Layout, known_values
 from caminito.nn import Entry, Field, Given, Known, Label, Noised, Vector, entry_from_dict
 
 __all__ = ["Column", "FieldColumn", "KnownColumn", "LowresColumn", "column_for", "column_from_dict", "nearest_classes"]
@@ -246,14 +247,10 @@ class KnownColumn:
                 f"condition {self.name!r}: expected numbers, NaN where nothing is known, got {array.dtype}."
             )
         known = ~np.isnan(array) if array.dtype.kind == "f" else np.ones(array.shape, dtype=bool)
-        plain = np.where(known, array, 0)
-        with np.errstate(invalid="ignore", over="ignore"):
-            kept = plain.astype(cast(Any, self.codec).dtype)
-        if kept.dtype.kind in "biu" and bool((kept != plain).any()):
-            raise ConditionError(
-                f"condition {self.name!r}: expected values of {kept.dtype} as the items have, and NaN where one is not "
-                f"known, got {plain[kept != plain][0]:g}."
-            )
+        try:
+            kept = known_values(array, known, cast(Any, self.codec).dtype, f"condition {self.name!r}")
+        except DataError as error:
+            raise ConditionError(str(error)) from error
         value = _standardised(self.name, self.codec, len(self.layout.item_shape), kept)
         mask = known.reshape(-1, *self.layout.item_shape)
         return Given(value, mask=torch.from_numpy(np.ascontiguousarray(self.layout.events(mask))))

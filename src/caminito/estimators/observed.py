@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caminito._errors import ConfigError, DataError, DegenerateWeights, ShapeError
-from caminito.data import ArrayCodec, Codec, ImageCodec
+from caminito.data import Codec, ImageCodec
 from caminito.denoiser import Condition, Denoiser, Wrapped, for_rows, mapped, rows_of
+from caminito.estimators.layout import Layout
 from caminito.posterior import (
     Blur,
     Compose,
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 __all__ = [
     "TRAINED",
     "Drawn",
-    "Layout",
     "Told",
     "Walk",
     "drawn",
@@ -68,75 +68,6 @@ _AT_ONCE = 2**24  # entries of all draws that are held together
 _GRID = 2**16  # entries of grids that a derivative is taken of at once
 _BEYOND = 0.1  # share of the range of the data
 _NOISES = 6.0
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """How items lie as users hold them and as events, channels first.
-
-    Attributes
-    ----------
-    item_shape, event_shape : tuple of int
-    channel_axis : None, 1 or -1
-        Of arrays of items; None where they have no channels.
-    mean, std : float64 tensors, shape (*event)
-        Of the affine map, data units.
-    """
-
-    item_shape: tuple[int, ...]
-    event_shape: tuple[int, ...]
-    channel_axis: int | None
-    mean: Tensor
-    std: Tensor
-
-    @classmethod
-    def of(cls, codec: Codec) -> Layout:
-        """The layout of what a codec was fitted on.
-
-        Raises
-        ------
-        ConfigError
-            If the codec is not affine.
-        """
-        if not isinstance(codec, ArrayCodec | ImageCodec):
-            raise ConfigError(
-                "posterior: expected a model whose codec is affine (ArrayCodec, ImageCodec), got "
-                f"{type(codec).__name__}: under a bent map noise in the units of data is no normal noise. Use "
-                "caminito.posterior.posterior(model.denoiser_, ...) on encoded values."
-            )
-        state, event = codec.to_dict(), codec.event_shape
-        mean, std = (torch.from_numpy(v).reshape(-1, *[1] * (len(event) - 1)) for v in (codec.mean, codec.std))
-        item = tuple(int(size) for size in state["item_shape"])
-        return cls(item, event, state["channel_axis"], mean.expand(event), std.expand(event))
-
-    def events(self, items: NDArray[Any]) -> NDArray[Any]:
-        """Arrays (n, ...) as users hold them with the channels on axis 1, values as they are."""
-        if self.channel_axis is None:
-            return items[:, None]
-        return items if self.channel_axis == 1 else np.moveaxis(items, -1, 1)
-
-    def items(self, events: NDArray[Any]) -> NDArray[Any]:
-        """The way back."""
-        if self.channel_axis is None:
-            return events[:, 0]
-        return events if self.channel_axis == 1 else np.moveaxis(events, 1, -1)
-
-    def rows(self, values: NDArray[Any], name: str) -> tuple[NDArray[Any], bool]:
-        """Items (P, *item), and whether `values` is one item alone.
-
-        Raises
-        ------
-        ShapeError
-        """
-        if values.shape == self.item_shape:
-            return values[None], True
-        if values.shape[1:] != self.item_shape or not len(values):
-            many = ", ".join(map(str, ("n", *self.item_shape)))
-            raise ShapeError(
-                f"{name}: expected shape {self.item_shape}, as an item of the training data has, or ({many}) for n of "
-                f"them, got {values.shape}. Resize, crop or reshape first."
-            )
-        return values, False
 
 
 @dataclass(frozen=True, eq=False)

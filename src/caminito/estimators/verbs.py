@@ -24,10 +24,10 @@ from caminito._errors import ConfigError, DataError, ShapeError
 from caminito.denoiser import Condition, rows_of
 from caminito.estimators.conditions import named
 from caminito.estimators.given import Given, given_of
+from caminito.estimators.layout import Layout, known_values
 from caminito.estimators.observed import (
     TRAINED,
     Drawn,
-    Layout,
     Walk,
     drawn,
     encoded_condition,
@@ -175,7 +175,7 @@ class Verbs:
             spread of each column or channel of others unless given.
         method : str
             As for `posterior`, or "trained": by a network that has learnt to fill holes (`inpainting=True`), which
-            "auto" is where it has, unless noise, particles or options are asked for.
+            "auto" is where it has, unless noise, particles or options are asked for. It takes the steps of `sample`.
         particles, condition, random_state, n_steps, batch_size, options, progress
             As for `posterior`.
 
@@ -313,7 +313,7 @@ class ImageVerbs:
             of the data, at least 1 of whole numbers.
         method : str
             As for `posterior`, or "trained": by a network that has learnt to fill holes (`inpainting=True`), which
-            "auto" is where it has, unless noise, particles or options are asked for.
+            "auto" is where it has, unless noise, particles or options are asked for. It takes the steps of `sample`.
         particles, condition, random_state, n_steps, batch_size, options, progress
             As for `posterior`.
 
@@ -436,34 +436,13 @@ class _Holes:
     name: str
     index: Any = None
 
-    def kept(self, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """What is known in the dtype of the data, 0 elsewhere.
-
-        Raises
-        ------
-        DataError
-            If it is not finite, or no value of the dtype.
-        """
-        plain = np.where(self.known, self.rows, 0)
-        if bad := int((~np.isfinite(plain)).sum()):
-            raise DataError(f"{self.name}: expected finite numbers where they are known, got {bad} NaN or infinite.")
-        with np.errstate(invalid="ignore", over="ignore"):
-            kept = plain.astype(dtype)
-        if dtype.kind in "biu" and bool((kept != plain).any()):
-            wrong = plain[kept != plain]
-            raise DataError(
-                f"{self.name}: expected values of {dtype}, as the training data have, got {wrong[0]:g}. Give them in "
-                "the units that fit() was given."
-            )
-        return np.asarray(kept)
-
 
 def _completed(
     model: DiffusionModel, holes: _Holes, noise: Noise | None, condition: Any, random_state: Any, walk: Walk
 ) -> Given:
     """Draws of the items that lack something; the others as they are."""
     codec, known = cast(Any, model.codec_), holes.known
-    kept = holes.kept(codec.dtype)
+    kept = known_values(holes.rows, known, codec.dtype, holes.name)
     count, seed = len(kept), model._seed(random_state)
     level = _believed(model, holes.layout, noise)
     cond = _told(model, condition, count, seed)

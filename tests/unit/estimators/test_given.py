@@ -16,7 +16,8 @@ from caminito.data import shrink
 from caminito.denoiser import GaussianDenoiser, Wrapped
 from caminito.errors import ConditionError, ConfigError, DataError, DegenerateWeights, ShapeError
 from caminito.estimators import observed
-from caminito.estimators.observed import Layout, told
+from caminito.estimators.layout import Layout
+from caminito.estimators.observed import told
 from caminito.posterior import (
     Blur,
     Compose,
