@@ -246,7 +246,7 @@ def learnt(x: np.ndarray, y: np.ndarray, args: argparse.Namespace) -> ImageDiffu
 def shown(args: argparse.Namespace, model: ImageDiffusion, filling: ImageDiffusion, x_test: np.ndarray) -> None:
     """Six images: the truth, what is seen, the mean, four draws of each road, where they differ."""
     truth = x_test[np.random.RandomState(1).permutation(len(x_test))[: args.images]][:6]
-    fig, axes = style.figure(9.6, 6.6, (6, 12))
+    fig, axes = style.figure(9.6, 4.7, (6, 12))
     task = Task("half", truth)
     roads = {
         "guided": task.drawn(model, 4, method="mmps", n_steps=STEPS["mmps"]),
