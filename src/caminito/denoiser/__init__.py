@@ -2,6 +2,7 @@
 
 from caminito.denoiser.base import Condition, Denoiser, for_rows, mapped, rows_of
 from caminito.denoiser.boosted import Boosted
+from caminito.denoiser.centre import Centre
 from caminito.denoiser.conditional import ClassDenoiser, Wrapped, given, without
 from caminito.denoiser.diffusers import (
     DiffusersDenoiser,
@@ -26,6 +27,7 @@ from caminito.denoiser.views import eps, flow, from_eps, from_flow, from_score, 
 
 __all__ = [
     "Boosted",
+    "Centre",
     "ClassDenoiser",
     "Codes",
     "Condition",

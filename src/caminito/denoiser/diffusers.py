@@ -186,7 +186,7 @@ def _arguments(cond: Condition, keywords: Mapping[str, str], dtype: torch.dtype)
         if name not in keywords:
             known = ", ".join(keywords) or "none"
             raise ConditionError(f"condition {name!r} is unknown to this model. Known: {known}. Name it in `keywords`.")
-        value, present, mask, level = entry if isinstance(entry, Given) else Given(entry)
+        value, present, mask, level = Given.of(entry)
         if present is not None and not bool(present.all()):
             raise ConditionError(
                 f"condition {name!r}: absent in some rows, which diffusers cannot say. Pass the value that stands for "

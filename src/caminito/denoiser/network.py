@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from caminito._errors import ShapeError
 from caminito.denoiser.base import Condition, Denoiser
+from caminito.denoiser.centre import Centre
 from caminito.denoiser.learned_variance import VarianceRange
 from caminito.denoiser.precondition import Precondition
 from caminito.process import Process, times
@@ -18,7 +19,7 @@ _SUREST = 1e-3
 
 
 class NetworkDenoiser(Denoiser):
-    """x0_hat = skip x_t + out F(inp x_t, label, cond).
+    """x0_hat = m + skip (x_t - alpha m) + out F(inp (x_t - alpha m), label, cond); without a centre m = 0.
 
     Parameters
     ----------
@@ -30,6 +31,8 @@ class NetworkDenoiser(Denoiser):
         Lower precision for the network alone (bfloat16); the state and the update keep theirs.
     variance : VarianceRange, optional
         The network then gives twice as many channels: F, and what 2 v - 1 is in the range of each step's variance.
+    centre : Centre, optional
+        What a condition says of x0 by itself; the network is left the rest.
 
     Raises
     ------
@@ -46,11 +49,12 @@ class NetworkDenoiser(Denoiser):
         *,
         autocast: torch.dtype | None = None,
         variance: VarianceRange | None = None,
+        centre: Centre | None = None,
     ) -> None:
         precondition.check(process)
         self.network, self.precondition, self.process = network, precondition, process
         self.event_shape = tuple(event_shape)
-        self.autocast, self.variance = autocast, variance
+        self.autocast, self.variance, self.centre = autocast, variance, centre
 
     def forward(self, x_t: Tensor, t: Time, cond: Condition = None) -> tuple[Tensor, Tensor]:
         """E[x0 | x_t], and the coefficient `out` by which an error of the network reaches it (float64)."""
@@ -70,7 +74,11 @@ class NetworkDenoiser(Denoiser):
 
     def _parts(self, x_t: Tensor, t: Time, cond: Condition) -> tuple[Tensor, Tensor, Tensor | None]:
         t = as_time(t)
-        skip, out, inp, label = self.precondition.coefficients(self.process, t)
+        m, spread = None, None
+        if self.centre is not None:
+            m, spread = self.centre.of(cond, x_t)
+            x_t = x_t - times(self.process.kernel(t)[0], m)
+        skip, out, inp, label = self.precondition.coefficients(self.process, t, spread)
         label = label.expand(len(x_t)).to(device=x_t.device, dtype=torch.float32)
         x = times(inp, x_t).to(torch.float32)
         with torch.autocast(x_t.device.type, self.autocast, enabled=self.autocast is not None):
@@ -83,11 +91,16 @@ class NetworkDenoiser(Denoiser):
                 f"{tuple(f.shape)}. Set its out_channels or out_size."
             )
         v = None if self.variance is None else (f[:, x_t.shape[1] :] + 1) / 2
-        return times(skip, x_t) + times(out, f[:, : x_t.shape[1]]), out, v
+        mean = times(skip, x_t) + times(out, f[:, : x_t.shape[1]])
+        return mean if m is None else m + mean, out, v
 
     def mean(self, x_t: Tensor, t: Time, cond: Condition = None) -> Tensor:
         """E[x0 | x_t] as the network has learnt it."""
         return self._parts(x_t, t, cond)[0]
+
+    def spread(self, cond: Condition, rows: int) -> Tensor | None:
+        """Standard deviation of the data about their centre in each row (float64, shape (rows,)); None without one."""
+        return None if self.centre is None else self.centre.spread(cond, rows)
 
     @property
     def mixes_conditions(self) -> bool:

@@ -75,8 +75,8 @@ class Precondition:
                 "chain, or predict x0, eps, v, flow or edm."
             )
 
-    def coefficients(self, process: Process, t: Time) -> Coefficients:
-        """Coefficients at time t.
+    def coefficients(self, process: Process, t: Time, spread: Tensor | None = None) -> Coefficients:
+        """Coefficients at time t; with `spread` of each row (float64, shape (B,)), of data that vary so much.
 
         Raises
         ------
@@ -87,7 +87,7 @@ class Precondition:
         alpha, sigma = process.kernel(t)
         # a chain step that erases signal and noise alike leaves x_t = 0, which says as much as noise alone
         sigma = torch.where((alpha == 0) & (sigma == 0), torch.ones_like(sigma), sigma)
-        d = self.data_std
+        d = torch.full_like(alpha, self.data_std) if spread is None else spread.to(alpha) * self.data_std
         sign = torch.where(alpha < 0, -torch.ones_like(alpha), torch.ones_like(alpha))
         size = alpha.abs()
         norm = torch.hypot(size * d, sigma)
@@ -96,9 +96,9 @@ class Precondition:
                 raise TimeError("eps: x0 cannot be told from the noise where alpha_t = 0. Predict x0, v, flow or edm.")
             skip, out = 1 / alpha, -sigma / alpha
         elif self.kind == "previous":
-            skip, out = self._previous(process, as_time(t))
+            skip, out = self._previous(process, as_time(t), d)
         elif self.kind == "x0":
-            skip, out = torch.zeros_like(alpha), torch.full_like(alpha, d)
+            skip, out = torch.zeros_like(alpha), d
         elif self.kind == "flow":
             skip, out = sign * d / (size * d + sigma), -d * sigma / (size * d + sigma)
         else:
@@ -109,7 +109,7 @@ class Precondition:
         label = (torch.log(sigma) - torch.log(size)).clamp(-_LABEL_RANGE, _LABEL_RANGE) / 4
         return Coefficients(skip, out, sign / norm, label)
 
-    def _previous(self, process: Process, t: Tensor) -> tuple[Tensor, Tensor]:
+    def _previous(self, process: Process, t: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
         """skip and out of x0 = (m - ct x_t) / c0; at t = 0 the observation is the datum."""
         noisy = t > 0
         s = torch.where(noisy, t - 1, torch.zeros_like(t))
@@ -120,5 +120,5 @@ class Precondition:
                 "before it. Predict x0, v, flow or edm."
             )
         alpha, sigma = process.kernel(s)
-        size = torch.copysign(torch.hypot(alpha * self.data_std, sigma), alpha)
+        size = torch.copysign(torch.hypot(alpha * d, sigma), alpha)
         return torch.where(noisy, -ct / c0, torch.ones_like(c0)), torch.where(noisy, size / c0, torch.zeros_like(c0))

@@ -17,7 +17,7 @@ from caminito import nn as networks
 from caminito._errors import ConfigError, RunError
 from caminito._files import read_json, read_tensors, write_json, write_tensors
 from caminito.data import HashingText, TransformersText, codec_from_dict
-from caminito.denoiser import NetworkDenoiser, Precondition, ResidualVariance, VarianceRange
+from caminito.denoiser import Centre, NetworkDenoiser, Precondition, ResidualVariance, VarianceRange
 from caminito.estimators.choices import Choice
 from caminito.estimators.conditions import ConditionCodec
 from caminito.estimators.frames import Container
@@ -66,6 +66,7 @@ def save_model(model: DiffusionModel, path: str | Path) -> None:
             "process": process_to_dict(model.process_),
             "network": network.options,
             "prediction": model.denoiser_.precondition.kind,
+            "centre": None if model.denoiser_.centre is None else model.denoiser_.centre.to_dict(),
             "autocast": None if autocast is None else str(autocast).removeprefix("torch."),
             "noise_range": model.noise_range_,
             "n_features": model.n_features_in_,
@@ -127,6 +128,7 @@ def _rebuilt(facts: Mapping[str, Any], path: Path) -> DiffusionModel:
         event_shape,
         autocast=autocast,
         variance=VarianceRange(model.process_) if model.variance == "learned" else None,
+        centre=None if facts["centre"] is None else Centre.from_dict(facts["centre"]),
     )
     model.event_shape_ = event_shape
     model.noise_range_ = tuple(facts["noise_range"])

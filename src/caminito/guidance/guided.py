@@ -267,7 +267,7 @@ def effective(
 
 def _joined(strong: Condition, weak: Condition, rows: int) -> Condition:
     """Conditions of twice the rows, absent where one side lacks them; None where a value cannot be joined."""
-    sides = [{k: v if isinstance(v, Given) else Given(v) for k, v in (side or {}).items()} for side in (strong, weak)]
+    sides = [{k: Given.of(v) for k, v in (side or {}).items()} for side in (strong, weak)]
     if any(not isinstance(entry.value, Tensor) for side in sides for entry in side.values()):
         return None
     out: dict[str, Any] = {}

@@ -145,6 +145,11 @@ class Given(NamedTuple):
     mask: Tensor | None = None
     level: Tensor | None = None
 
+    @classmethod
+    def of(cls, value: Tensor | Given) -> Given:
+        """A bare tensor is present in every row."""
+        return value if isinstance(value, Given) else cls(value)
+
     @property
     def is_partial(self) -> bool:
         """Whether it is a field of which some entries are known."""

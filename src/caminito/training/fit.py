@@ -83,6 +83,7 @@ def fit_steps(
         denoiser.event_shape or (),
         autocast=denoiser.autocast,
         variance=denoiser.variance,
+        centre=denoiser.centre,
     )
     validation = None
     if held_out is not None and len(held_out):
@@ -92,9 +93,10 @@ def fit_steps(
 
     def loss_at(step: int, index: Tensor) -> Tensor:
         law = None if resampler is None else resampler.probabilities()
-        t = draw_times(process, config, seed, step, config.batch_size, law=law)
         eps = normal(seed, Stream.NOISE, step, (len(index), *data.shape[1:]), dtype=data.dtype, device=data.device)
-        clean = data[index]
+        clean, told = data[index], _conditions(cond, index, config, seed, step)
+        spread = denoiser.spread(told, len(clean))
+        t = draw_times(process, config, seed, step, config.batch_size, law=law, spread=spread)
         losses = denoising_loss(
             trained,
             clean,
@@ -102,7 +104,7 @@ def fit_steps(
             eps,
             weight=config.weight,
             loss=config.loss,
-            cond=_conditions(cond, index, config, seed, step),
+            cond=told,
             target=batch_targets(process, clean, t, eps) if config.targets == "batch" else None,
             uncertainty=uncertainty,
         )
@@ -136,10 +138,7 @@ def _conditions(cond: Condition, index: Tensor, config: TrainingConfig, seed: in
 
     together, seen = kept(Stream.DROPOUT), kept(Stream.AUGMENT_DROPOUT)
     told = augmented(rows_of(cond, index), config.augmentation, seed, step)
-    rows = {
-        name: value if isinstance(value, Given) else Given(value)
-        for name, value in (with_holes(told, seed, step) or {}).items()
-    }
+    rows = {name: Given.of(value) for name, value in (with_holes(told, seed, step) or {}).items()}
     alone = {name for name, given in rows.items() if given.level is not None or given.is_partial}
     several = len(rows) - len(alone) > 1
     out: dict[str, Given] = {}

@@ -2,7 +2,8 @@
 
     L = E_t w(t) |x0 - D(alpha_t x0 + sigma_t eps, t)|^2 / d
 
-Weights are declared on the x0 error, whatever the network predicts. With SNR = alpha^2 / sigma^2:
+Weights are declared on the x0 error, whatever the network predicts, for data of unit variance (`weight_of` for what a
+condition leaves of it). With SNR = alpha^2 / sigma^2:
 
     simple   SNR               the eps error of Ho et al. 2020, eq. 14
     snr      max(SNR, 1)       truncated SNR, Salimans & Ho 2022, eq. 9
@@ -51,11 +52,17 @@ WEIGHTS: Mapping[str, Callable[[Tensor], Tensor]] = {
 _SHARE = 1e-3  # of the bound in the hybrid loss
 
 
-def weight_of(name: str, process: Process, t: Time) -> Tensor:
-    """w(t) on the squared x0 error, float64, shape of t."""
+def weight_of(name: str, process: Process, t: Time, spread: Tensor | None = None) -> Tensor:
+    """w(t) on the squared x0 error, float64, shape of t.
+
+    The formulas are for data of unit variance. Where they vary by `spread` d about a centre, float64, shape (B,), they
+    are taken of (x0 - centre) / d: at the log-SNR of that, over d^2.
+    """
     if name not in WEIGHTS:
         raise ConfigError(f"weight: expected one of {', '.join(WEIGHTS)}, got {name!r}.")
-    return WEIGHTS[name](process.logsnr(t))
+    if spread is None:
+        return WEIGHTS[name](process.logsnr(t))
+    return WEIGHTS[name](process.logsnr(t) + 2 * torch.log(spread)) / spread**2
 
 
 def denoising_loss(
@@ -102,7 +109,7 @@ def denoising_loss(
     if loss == "vlb":
         return _bound(denoiser, x0 - mean, v, t)
     error = mean - (x0 if target is None else target)
-    rows = times(weight_of(weight, process, t), error.square().flatten(1).mean(1))
+    rows = times(weight_of(weight, process, t, denoiser.spread(cond, len(x0))), error.square().flatten(1).mean(1))
     if uncertainty is not None:
         u = uncertainty(process.logsnr(t)).to(rows.dtype)
         rows = rows * torch.exp(-u) + u
@@ -155,11 +162,13 @@ def draw_times(
     *,
     start: int = 0,
     law: Tensor | None = None,
+    spread: Tensor | None = None,
 ) -> Tensor:
     """Noise levels of rows start .. start + count - 1 of a step, as times; float64, shape (count,).
 
     A low-discrepancy batch shifts one even ladder by one uniform draw (Kingma et al. 2021, appendix I.1), which lowers
     the variance of the loss at no cost. A chain gets whole steps 1..T; with `law`, step t with probability law[t - 1].
+    The lognormal law is for data of unit variance; `spread`, float64, shape (count,), multiplies its levels.
     """
     if config.draws == "independent":
         u = uniform(seed, Stream.TIME, step, count, start=start)
@@ -174,5 +183,7 @@ def draw_times(
         return (1 - u) * process.t_max  # (0, t_max]: the end is trained on, the data are not
     normal = torch.special.ndtri(u.clamp(1e-12, 1 - 1e-12))
     logsnr = -2 * (config.time_mean + config.time_std * normal)
+    if spread is not None:
+        logsnr = logsnr - 2 * torch.log(spread)
     t = process.time(logsnr)
     return t.clamp(1, process.t_max) if process.is_discrete else t.clamp(1e-9 * process.t_max, process.t_max)

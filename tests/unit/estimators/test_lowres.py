@@ -196,3 +196,40 @@ def test_what_is_drawn_shrinks_to_what_it_was_drawn_from():
     own = np.abs(small - asked).mean()
     others = np.abs(small - np.roll(asked, 1, axis=0)).mean()
     assert own < others / 2  # what is drawn without a condition is as far from its own as from others
+
+
+def test_the_network_is_left_what_the_low_resolution_does_not_say(digits, stage, tmp_path):
+    X, y = digits
+    x = stage.codec_.encode(X)
+    low = stage.conditions_.encode({"low": shrink(X, 2), "y": y}, len(X))["low"].value
+    centre = stage.denoiser_.centre
+    assert centre.condition == "low"
+    slope = float((x * low).mean() / low.square().mean())
+    assert centre.product / centre.square == pytest.approx(slope, rel=0.05)  # it does not see rows kept aside
+    left = float((x - slope * low).square().mean())
+    assert left < 0.6
+    assert 1 - centre.explained == pytest.approx(left, abs=0.03)
+    assert f"leaves {1 - centre.explained:.2g}" in str(stage.describe())
+    stage.save(tmp_path / "stage")
+    assert ImageDiffusion.load(tmp_path / "stage").denoiser_.centre == centre
+
+
+def test_so_is_that_of_a_field_that_says_much_and_not_of_one_that_says_little(digits):
+    X, _ = digits
+    near = np.clip(X + np.random.RandomState(0).normal(0, 2, X.shape), 0, 16).astype(np.uint8)
+    model = ImageDiffusion(**QUICK).fit(X, condition={"near": near})
+    assert model.denoiser_.centre.condition == "near"
+    other = ImageDiffusion(**QUICK).fit(
+        X, condition={"other": np.random.RandomState(1).permutation(near.ravel()).reshape(near.shape)}
+    )
+    assert other.denoiser_.centre is None
+
+
+def test_a_line_is_drawn_by_a_network_that_has_learnt_nothing(digits):
+    X, _ = digits
+    start = {**QUICK, "max_steps": 1, "training": {"learning_rate": 1e-12}}
+    stage = ImageDiffusion(**start, upscale=2).fit(X)
+    low = shrink(X, 2)
+    found = stage.sample(len(X), condition={"low": low}, augmentation=0, n_steps=8).astype(float)
+    without = stage.sample(len(X), n_steps=8).astype(float)
+    assert np.square(found - X).mean() < 0.6 * np.square(without - X).mean()
