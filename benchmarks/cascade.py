@@ -82,7 +82,8 @@ def trained(name: str, x: np.ndarray, args: argparse.Namespace, **how: Any) -> I
 
 def regression_of(direct: ImageDiffusion) -> dict[str, Any]:
     """What makes a regression of a model that enlarges: the highest noise alone, and the low resolution as it is."""
-    law = {"time_mean": math.log(direct.noise_range_[1]), "time_std": 0.01}
+    beyond = 10.0  # in the logarithm, since levels follow the spread of what is left to learn; clamped to the highest
+    law = {"time_mean": math.log(direct.noise_range_[1]) + beyond, "time_std": 0.01}
     return {"upscale": 4, "training": law | {"augmentation": 0.0, "condition_dropout": 0.0}}
 
 
@@ -155,7 +156,7 @@ def main() -> None:
     parser.add_argument("--training-steps", type=int, help="instead of minutes")
     parser.add_argument("--images", type=int, default=60_000, help="to train on, at most")
     parser.add_argument("--samples", type=int, default=500, help="images enlarged, and drawn from nothing, per point")
-    parser.add_argument("--steps", type=int, default=32, help="of a walk")
+    parser.add_argument("--steps", type=int, default=16, help="of a walk")
     parser.add_argument("--draws", type=int, default=16, help="that a mean is of")
     parser.add_argument("--means", type=int, default=200, help="images of which means are taken")
     parser.add_argument("--models", type=Path, default=RESULTS / "scratch_cascade", help="where networks are kept")
