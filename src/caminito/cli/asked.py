@@ -171,23 +171,24 @@ def _interval(text: str) -> tuple[float, float | None]:
     )
 
 
-def stages_of(run: Path, model: DiffusionModel, then: list[Path] | None) -> CascadeDiffusion | None:
-    """The cascade of a run and the stages that enlarge its samples; None where there are none.
+def stages_of(run: Path, stages: Sequence[DiffusionModel], then: list[Path] | None) -> CascadeDiffusion | None:
+    """The cascade of what a folder holds and the stages that enlarge its samples; None where there are none.
 
     Raises
     ------
     ConfigError
         If a stage is the run of a table, or does not enlarge what the one before gives.
     """
-    if not then:
+    paths = [run] * len(stages) + (then or [])
+    if len(paths) == 1:
         return None
     from caminito.estimators import CascadeDiffusion
 
-    cascade = CascadeDiffusion([model, *(network_of(path, "--then") for path in then)])
+    cascade = CascadeDiffusion([*stages, *(network_of(path, "--then") for path in then or [])])
     try:
         cascade.check()
     except ConfigError as error:
-        named = ", ".join(f"stage {number} is {path}" for number, path in enumerate([run, *then]))
+        named = ", ".join(f"stage {number} is {path}" for number, path in enumerate(paths))
         raise ConfigError(f"--then: {error} Here {named}.") from error
     return cascade
 

@@ -106,13 +106,15 @@ def sample(
     """Draw new items, or rows of a table, from RUN."""
     at_least(1, n=count, steps=steps, batch_size=batch_size)
     at_least(0, seed=seed)
-    from caminito.estimators import DiffusionModel
+    from caminito.estimators import CascadeDiffusion, DiffusionModel
     from caminito.estimators.picture import recipe
-    from caminito.estimators.run import load_run
+    from caminito.estimators.run import load, load_run
     from caminito.sampling import solver_named
 
     rule = None if solver is None else solver_named(solver)
-    model = load_run(run)
+    found = load(run) if (run / "cascade.json").is_file() else load_run(run)
+    stages = found.stages if isinstance(found, CascadeDiffusion) else [found]
+    model = stages[0]
     of_networks: dict[str, Any] = {
         "--class": class_,
         "--steps": steps,
@@ -136,14 +138,16 @@ def sample(
     dialled = dials(guidance, guidance_by, guidance_interval, guidance_rescale, guide)
     if out_ is not None and out_.suffix.lower() not in ("", ".png", ".npz", ".npy"):
         raise ConfigError(f"--out: expected a folder or a file .png, .npz or .npy, got {out_.name!r}.")
-    if then:
+    if len(stages) > 1:
+        refuse_flags({"--average": average}, "a cascade, which keeps no snapshots")
+    if then or len(stages) > 1:
         others = {"--guide": guide, "--guidance-by": None if guidance_by in ("cfg", "cfg++") else guidance_by}
-        refuse_flags(others, "samples that other runs enlarge (--then)")
+        refuse_flags(others, "samples that are enlarged by further stages")
     leads = None if dialled is None else guide_of(run, model, guide, guidance_by)
     if average is not None:
         model = model.reaverage(average)
     note_unfinished(run, model)
-    cascade = stages_of(run, model, then)
+    cascade = stages_of(run, [model, *stages[1:]], then)
     last = model if cascade is None else cascade.stages[-1]
     classifier = None if leads is None or isinstance(leads, DiffusionModel) else leads
     asked_ = Asked(

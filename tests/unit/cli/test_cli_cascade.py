@@ -46,6 +46,17 @@ def test_samples_are_enlarged_and_the_recipe_says_by_what(runs, tmp_path):
     assert (runs / "base" / "samples" / "n2_seed0_then-stage.png").is_file()
 
 
+def test_a_saved_cascade_is_sampled_as_a_run_is(runs, tmp_path):
+    cascade = CascadeDiffusion([load(runs / "base"), load(runs / "stage")])
+    cascade.save(tmp_path / "whole")
+    result = run("sample", tmp_path / "whole", "-n", 2, "--class", 3, "--seed", 1, "-o", tmp_path / "drawn.npz")
+    assert result.exit_code == 0, result.output
+    expected = cascade.sample(2, condition=[3, 3], random_state=1)
+    assert np.array_equal(np.load(tmp_path / "drawn.npz")["samples"], expected)
+    result = run("sample", tmp_path / "whole", "-n", 2)
+    assert result.exit_code == 0 and (tmp_path / "whole" / "samples" / "n2_seed0.png").is_file()
+
+
 def test_a_stage_is_an_ordinary_run(runs):
     result = run("sample", runs / "stage", "-n", 2)
     assert result.exit_code == 0 and "--then" in result.output
@@ -64,7 +75,7 @@ def test_what_cannot_be_asked_is_refused_with_its_reason(runs, tmp_path):
         ([plain, "--then", stage], f"stage 1 is {stage}"),
         ([stage, "--then", stage], "stage 0: expected a base"),
         ([table, "--then", stage], "--then: not for the run of a table"),
-        ([base, "--then", stage, "--guidance", 2, "--guide", "step:1"], "--guide: not for samples that other runs"),
+        ([base, "--then", stage, "--guidance", 2, "--guide", "step:1"], "--guide: not for samples that are enlarged"),
         ([base, "--then", stage, "--augmentation", 0.9], "expected a number from 0 to 0.6"),
         ([base, "--augmentation", 0.1], "without conditions of low resolution"),
     ]
@@ -73,8 +84,13 @@ def test_what_cannot_be_asked_is_refused_with_its_reason(runs, tmp_path):
         assert result.exit_code == 2 and message in " ".join(result.output.split()), (words, result.output)
     whole = tmp_path / "whole"
     CascadeDiffusion([load(base), load(stage)]).save(whole)
-    result = run("sample", whole, "-n", 2)
-    assert result.exit_code == 2 and "this is a cascade" in " ".join(result.output.split())
+    for words, message in {
+        ("--average", 0.1): "--average: not for a cascade",
+        ("--guidance", 2, "--guide", plain): "--guide: not for samples that are enlarged",
+        ("--then", plain): "stage 2: expected a model with one condition of low resolution, got 0",
+    }.items():
+        result = run("sample", whole, "-n", 2, *words)
+        assert result.exit_code == 2 and message in " ".join(result.output.split()), (words, result.output)
     result = run("sample", plain, "-n", 2, "--guidance", 2, "--guide", whole)
     assert result.exit_code == 2 and f"{whole} is a cascade" in " ".join(result.output.split())
     result = run("train", "digits", "--out", tmp_path / "run", "--set", "upscale=3", *TINY)
