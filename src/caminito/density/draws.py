@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-__all__ = ["Draws", "effective_size", "tail_index"]
+__all__ = ["Draws", "tail_index"]
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,6 @@ class Draws:
     x: Tensor
     log_evidence: float | None
     diagnostics: dict[str, float] = field(default_factory=dict)
-
-
-def effective_size(log_weights: Tensor) -> float:
-    """(sum w)^2 / sum w^2: how many equal weights would vary as little; 0 if all are zero."""
-    if not bool((log_weights > -torch.inf).any()):
-        return 0.0
-    return float(torch.exp(2 * torch.logsumexp(log_weights, 0) - torch.logsumexp(2 * log_weights, 0)))
 
 
 def tail_index(log_weights: Tensor) -> float:

@@ -19,11 +19,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from caminito.density.draws import effective_size
 from caminito.density.modes import Modes
 from caminito.density.moves import Atlas
 from caminito.density.reference import StudentMixture
 from caminito.density.target import Target
+from caminito.sampling.weights import effective_size
 
 __all__ = ["agreement", "laplace", "learnt", "widest"]
 
@@ -91,7 +91,7 @@ def agreement(target: Target, reference: StudentMixture, n: int, generator: torc
     """Share of n draws of the reference that importance weights leave, and the log-evidence by them."""
     x = reference.draw(n, generator)
     log_weights = target.value(x) - reference.value(x)
-    return effective_size(log_weights) / n, float(log_weights.logsumexp(0)) - math.log(n)
+    return float(effective_size(log_weights)) / n, float(log_weights.logsumexp(0)) - math.log(n)
 
 
 def _best(

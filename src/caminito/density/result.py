@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from caminito._errors import MissingExtraError
+from caminito._arviz import inference_data
 
 if TYPE_CHECKING:
     from caminito.density.modes import Modes
@@ -112,10 +112,6 @@ class DensityResult:
         MissingExtraError
             Without arviz: pip install "caminito[density]".
         """
-        try:
-            import arviz
-        except ImportError as error:
-            raise MissingExtraError('to_arviz needs arviz. Install it: pip install "caminito[density]"') from error
         x = self.samples
         if self.runs is not None:
             order = self.runs.argsort(stable=True)
@@ -125,10 +121,7 @@ class DensityResult:
             chains = torch.stack([part[:least] for part in parts])
         else:
             chains = x[None]
-        given = {"x": chains.numpy()}
-        if int(arviz.__version__.split(".")[0]) < 1:
-            return arviz.from_dict(posterior=given)
-        return arviz.from_dict({"posterior": given})
+        return inference_data(chains)
 
     def __repr__(self) -> str:
         known = ""

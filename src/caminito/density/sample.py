@@ -45,9 +45,10 @@ from caminito.density.rdmc import rdmc
 from caminito.density.reference import Reference, StudentMixture
 from caminito.density.result import DensityResult
 from caminito.density.slips import slips
-from caminito.density.smc import smc, systematic
+from caminito.density.smc import smc
 from caminito.density.target import ConstrainedTarget, LogProb, Target
 from caminito.density.tempering import parallel_tempering
+from caminito.sampling.weights import systematic
 
 __all__ = ["Method", "sample"]
 
@@ -298,7 +299,8 @@ def _result(work: _Work) -> DensityResult:
         ratio = torch.exp(constants - evidence)
         before = sum(_error_before(draws) for draws in work.draws) / runs
         evidence_se = float(_standard_error(ratio[:, None], torch.tensor([before], dtype=torch.float64)))
-    rows = systematic(torch.log(weight / sizes)[which], work.n, work.generator)
+    start = torch.rand((), generator=work.generator, dtype=torch.float64)
+    rows = systematic(torch.log(weight / sizes)[which], work.n, start)
     samples = torch.cat([draws.x for draws in work.draws])[rows]
     if isinstance(target, ConstrainedTarget):
         samples = target.constrain(samples)

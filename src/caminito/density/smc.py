@@ -26,12 +26,13 @@ import torch
 from torch import Tensor
 
 from caminito._errors import ConfigError, NonFiniteError
-from caminito.density.draws import Draws, effective_size, tail_index
+from caminito.density.draws import Draws, tail_index
 from caminito.density.moves import Atlas, Path, Points, from_atlas, from_reference, hamiltonian, transport, tuned
 from caminito.density.reference import Reference
 from caminito.density.target import Target
+from caminito.sampling.weights import effective_size, systematic
 
-__all__ = ["Level", "anneal", "next_beta", "smc", "systematic"]
+__all__ = ["Level", "anneal", "next_beta", "smc"]
 
 _USEFUL = 0.05  # acceptance from which on a throw is worth its call
 _LEVELS = 500  # at most; a run that takes more goes nowhere
@@ -117,7 +118,7 @@ def smc(
         diagnostics={
             "levels": float(len(ratios)),
             "sweeps": float(moves),
-            "importance_ess": effective_size(first) / len(first),
+            "importance_ess": float(effective_size(first)) / len(first),
             "tail_index": tail_index(first),
             "acceptance": level.acceptance,
             "thrown": level.thrown,
@@ -164,7 +165,7 @@ def anneal(
         ahead = next_beta(points.log_ratio, beta, ess)
         log_weights = (ahead - beta) * points.log_ratio
         log_ratio = float(torch.logsumexp(log_weights, 0)) - math.log(2 * half)
-        parents = systematic(log_weights, 2 * half, generator)
+        parents = systematic(log_weights, 2 * half, torch.rand((), generator=generator, dtype=torch.float64))
         points, beta = points.rows(parents), ahead
         halves = points.shaped(2, half)
         atlas = atlas.refit(halves.x)
@@ -190,7 +191,7 @@ def next_beta(log_ratio: Tensor, beta: float, ess: float) -> float:
     wanted = ess * float((log_ratio > -torch.inf).sum())
 
     def enough(ahead: float) -> bool:
-        return effective_size((ahead - beta) * log_ratio) >= wanted
+        return float(effective_size((ahead - beta) * log_ratio)) >= wanted
 
     if enough(1.0):
         return 1.0
@@ -201,13 +202,6 @@ def next_beta(log_ratio: Tensor, beta: float, ess: float) -> float:
         if high - low < 1e-3 * (high - beta):
             break
     return high
-
-
-def systematic(log_weights: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """n rows, each about n w times: one uniform for all, and every row within one of its expected number."""
-    edges = torch.cumsum(torch.softmax(log_weights, 0), 0)
-    ticks = (torch.arange(n, dtype=torch.float64) + torch.rand(1, generator=generator, dtype=torch.float64)) / n
-    return torch.searchsorted(edges / edges[-1], ticks, right=True).clamp(max=len(log_weights) - 1)
 
 
 @dataclass

@@ -37,6 +37,7 @@ from caminito.posterior.observation import Observation
 from caminito.posterior.operators import whole
 from caminito.posterior.walks import Draws, Report, for_particles, reverse, split
 from caminito.posterior.walks import levels as rungs
+from caminito.sampling.weights import effective_size, systematic
 
 __all__ = ["Cloud", "equal", "split_smc", "tds"]
 
@@ -228,7 +229,7 @@ def equal(cloud: Cloud, n: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
     for p, logs in enumerate(cloud.log_weights):
         order = along_curve(cloud.x[p : p + 1].flatten(2))[0]
         start = uniform(seed, Stream.RESAMPLE, 0, 1, start=p)
-        chosen = order[_systematic(logs[None, order], n, start)[0]]
+        chosen = order[systematic(logs[order], n, start[0])]
         mixed = torch.argsort(uniform(seed, Stream.RESAMPLE, 1 + p, n), stable=True)
         rows.append(chosen[mixed])
     index = torch.stack(rows)
@@ -297,7 +298,7 @@ class _Swarm:
         row = torch.arange(count)[:, None]
         order = along_curve(x.reshape(count, particles, -1))
         start = uniform(seed, Stream.RESAMPLE, step, count)
-        chosen = order[row, _systematic(self.log_weights[row, order], particles, start)]
+        chosen = order[row, systematic(self.log_weights[row, order], particles, start)]
         chosen = torch.where(low[:, None], chosen, torch.arange(particles))
         gained = torch.logsumexp(self.log_weights, 1) - math.log(particles)
         self.log_evidence = self.log_evidence + torch.where(low, gained, torch.zeros_like(gained))
@@ -312,15 +313,7 @@ class _Swarm:
 
     def share(self) -> Tensor:
         """Share of the particles that count."""
-        share = torch.softmax(self.log_weights, 1)
-        return 1 / (share**2).sum(1) / share.shape[1]
-
-
-def _systematic(logs: Tensor, n: int, start: Tensor) -> Tensor:
-    """n places for each row of log weights, each within one of its expected number; start in [0, 1), one for a row."""
-    edges = torch.cumsum(torch.softmax(logs, 1), 1)
-    ticks = (torch.arange(n, dtype=torch.float64) + start[:, None]) / n
-    return torch.searchsorted(edges / edges[:, -1:], ticks, right=True).clamp(max=logs.shape[1] - 1)
+        return effective_size(self.log_weights) / self.log_weights.shape[1]
 
 
 def along_curve(x: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caminito._errors import ConfigError, MissingExtraError
+from caminito._arviz import inference_data
+from caminito._errors import ConfigError
 
 __all__ = ["PosteriorResult"]
 
@@ -74,15 +75,7 @@ class PosteriorResult:
         MissingExtraError
             Without arviz: pip install "caminito[density]".
         """
-        try:
-            import arviz
-        except ImportError as error:
-            raise MissingExtraError('to_arviz needs arviz. Install it: pip install "caminito[density]"') from error
-        chains = self.samples if self.axis else self.samples[None]
-        given = {"x": chains.numpy()}
-        if int(arviz.__version__.split(".")[0]) < 1:
-            return arviz.from_dict(posterior=given)
-        return arviz.from_dict({"posterior": given})
+        return inference_data(self.samples if self.axis else self.samples[None])
 
     def __repr__(self) -> str:
         count = f"{self.samples.shape[0]} observations, " if self.axis else ""

@@ -25,7 +25,7 @@ from caminito.posterior import (
     split_smc,
     tds,
 )
-from caminito.posterior.particles import _systematic, along_curve, equal
+from caminito.posterior.particles import along_curve, equal
 from caminito.process import EDM, VP, Chain, Cosine
 from caminito.process import grid as grids
 from caminito.testing import Mixture
@@ -229,20 +229,6 @@ def test_particles_without_a_known_variance_probe_it():
     torch.testing.assert_close(probed.log_evidence, told.log_evidence, rtol=1e-9, atol=1e-9)
     half = ResidualVariance(denoiser, torch.tensor([-9.0, 9.0]), torch.full((2, 3), 0.1))  # a variance that is wrong
     assert float((tds(half, seen, 20, grid).x - told.x).abs().max()) > 1e-3
-
-
-def test_systematic_resampling_gives_each_place_its_number_but_for_one():
-    logs = 2 * randn(5, 40, seed=1)
-    logs[:, 7] = -math.inf
-    logs[3] -= 900
-    start = torch.tensor([0.0, 0.2, 0.5, 0.7, 1 - 1e-12], dtype=torch.float64)
-    for n in (13, 40, 400):
-        chosen = _systematic(logs, n, start)
-        counts = torch.stack([torch.bincount(row, minlength=40) for row in chosen])
-        assert bool((counts.sum(1) == n).all()) and bool((counts[:, 7] == 0).all())
-        assert float((counts - n * torch.softmax(logs, 1)).abs().max()) < 1 + 1e-9
-    ends = torch.tensor([[-math.inf, 0.0, 0.0, -math.inf]], dtype=torch.float64)
-    assert _systematic(ends, 4, torch.tensor([1 - 1e-12], dtype=torch.float64)).tolist() == [[1, 1, 2, 2]]
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
