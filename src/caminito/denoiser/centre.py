@@ -62,7 +62,7 @@ class Centre:
         """Centre, shape of `like`, and spread (float64, shape (B,)) of the rows of a condition."""
         given = (cond or {}).get(self.condition)
         if given is None:
-            return torch.zeros_like(like), like.new_ones(len(like), dtype=torch.float64)
+            return torch.zeros_like(like), torch.ones(len(like), dtype=torch.float64)
         given = Given.of(given)
         slope, spread = self._line(given)
         value = given.value.to(like)
@@ -79,12 +79,14 @@ class Centre:
         return self._line(Given.of(given))[1]
 
     def _line(self, given: Given) -> tuple[Tensor, Tensor]:
-        """Slope and spread of each row, float64."""
+        """Slope and spread of each row, float64 and on the CPU, as all coefficients are."""
         rows = len(given.value)
-        share = torch.zeros(rows, dtype=torch.float64) if given.level is None else given.level.double()
+        share = torch.zeros(rows, dtype=torch.float64)
+        if given.level is not None:
+            share = given.level.to("cpu", torch.float64)
         kept = 1 - share.square()
         if given.present is not None:
-            kept = torch.where(given.present.to(kept.device), kept, torch.zeros_like(kept))
+            kept = torch.where(given.present.cpu(), kept, torch.zeros_like(kept))
         total = kept * self.square + 1 - kept
         slope = kept.sqrt() * self.product / total
         return slope, (1 - kept * self.product**2 / total).clamp_min(_LEAST**2).sqrt()
