@@ -103,7 +103,7 @@ def sample(
     then: Then = None,
     augmentation: Augmentation = None,
 ) -> None:
-    """Draw new items, or rows of a table, from RUN."""
+    """Draw new items, or rows of a table, from RUN, which may also be a folder with a saved cascade."""
     at_least(1, n=count, steps=steps, batch_size=batch_size)
     at_least(0, seed=seed)
     from caminito.estimators import CascadeDiffusion, DiffusionModel
@@ -194,6 +194,7 @@ def sample(
     }
     how |= {"condition": condition, "guidance": dialled, "guide": guide}
     how |= {"condition_image": ", ".join(condition_image or ()) or None}
+    how |= {"stages": len(cascade.stages) if cascade is not None else None}
     how |= {"then": None if not then else ", ".join(path.resolve().name for path in then), "augmentation": augmentation}
     recorded = recipe(model, run.resolve().name, n_steps=steps, solver=rule, **how)
     clock = time.monotonic()

@@ -86,7 +86,7 @@ __all__ = ["Description", "DiffusionModel"]
 
 _LOG = logging.getLogger("caminito")
 
-_MEASURED = 4096  # rows, that a line through a condition is measured on
+_MEASURED = 2**22  # entries at most, that a line through a condition is measured on
 _WORTH = 0.1  # of the variance, that it has to explain
 _AUGMENTATION = 0.1  # share of noise on conditions of low resolution when sampling, unless another is asked for
 
@@ -290,6 +290,10 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
             tensors, facts = load_checkpoint(resume)
             state.load(tensors, facts["step"], facts["elapsed"])
             self.history_ = list(facts["facts"].get("history", []))
+            centre = facts["facts"].get("centre")  # what the weights have learnt with
+            self.denoiser_.centre = None if centre is None else Centre.from_dict(centre)
+        centre = self.denoiser_.centre
+        state.facts["centre"] = None if centre is None else centre.to_dict()
         device = self._device()
         yield from self._train(x, cond, train, held, config, seed, state, device)
         self.n_steps_ = state.step
@@ -371,7 +375,8 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
         """Choose what was left at auto, and build the denoiser."""
         scale = data_scale(x, seed)
         self.event_shape_ = tuple(x.shape[1:])
-        self.noise_range_ = (scale.sigma_min, scale.sigma_max)
+        left = 1.0 if centre is None else centre.least_spread
+        self.noise_range_ = (scale.sigma_min * left, scale.sigma_max)
         self.choices_ = Description()
         self.history_ = []
         self.residual_variance_ = None
@@ -383,7 +388,9 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
                 f"ten times the spread of the data along their leading direction ({scale.leading:.3g})",
             )
         self.choices_["sigma_min"] = Choice(
-            f"{scale.sigma_min:.3g}", f"neighbours are {scale.neighbour:.3g} apart per entry (kept within .002 and .02)"
+            f"{self.noise_range_[0]:.3g}",
+            f"neighbours are {scale.neighbour:.3g} apart per entry (kept within .002 and .02)"
+            + ("" if centre is None else f", times {left:.2g}, the spread of what is left to learn"),
         )
         gap = prior_gap(self.process_, scale)
         self.choices_["end of the process"] = Choice(
@@ -409,7 +416,8 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
             )
         network = self._build_network(n, seed)
         device = self._device()
-        config = self._training_config(network, n, scale.time_law)
+        scaled = centre is not None and not self.process_.is_discrete
+        config = self._training_config(network, n, scale.time_law, scaled)
         dtype = precision_for(config, device)
         self.choices_["precision"] = Choice(
             "float32" if dtype is None else str(dtype).removeprefix("torch."),
@@ -428,8 +436,12 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
 
     def _centre(self, x: Tensor, cond: Condition, rows: np.ndarray) -> Centre | None:
         """The line through the field that says most of the items by itself, if it says a tenth or more."""
-        some = torch.as_tensor(rows[:: -(-len(rows) // _MEASURED)])
-        fields = {name: Given.of(value) for name, value in (cond or {}).items()}
+        some = torch.as_tensor(rows[:: max(1, math.ceil(len(rows) * x[0].numel() / _MEASURED))])
+        fields = {
+            name: Given.of(value)
+            for name, value in (cond or {}).items()
+            if self.conditions_.columns[name].kind in ("field", "lowres")
+        }
         lines = [
             Centre.measured(name, x[some], field.value[some])
             for name, field in fields.items()
@@ -465,7 +477,9 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
         )
         return network
 
-    def _training_config(self, network: nn.Module, n: int, time_law: tuple[float, float]) -> TrainingConfig:
+    def _training_config(
+        self, network: nn.Module, n: int, time_law: tuple[float, float], scaled: bool
+    ) -> TrainingConfig:
         given = dict(self.training or {})
         grid_like = len(self.event_shape_) > 1
         auto: dict[str, Any] = {"time_mean": time_law[0], "time_std": time_law[1]}
@@ -488,7 +502,8 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
         config = parse_training(auto | given | {"steps": steps, "minutes": minutes})
         laws = {
             "lognormal": (
-                f"log(sigma / alpha) ~ N({config.time_mean:.2f}, {config.time_std:.2f}^2)",
+                f"log(sigma / alpha) ~ N({config.time_mean:.2f}, {config.time_std:.2f}^2)"
+                + (", times the spread of what is left to learn" if scaled else ""),
                 "around the levels where the data are neither plain nor lost",
             ),
             "uniform": ("uniform in time", "each time has its term of the bound, and counts as much as any other"),

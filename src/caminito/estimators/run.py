@@ -415,7 +415,8 @@ def load_run(path: str | Path) -> DiffusionModel | TableDiffusion:
     """
     path = Path(path)
     if (kind := _beside_models(path)) is not None:
-        raise RunError(f"{path}: expected a run or a model, this is a {kind}. In Python, caminito.load opens it.")
+        draws = "`caminito sample` draws from it; in" if kind == "cascade" else "In"
+        raise RunError(f"{path}: expected a run or a model, this is a {kind}. {draws} Python, caminito.load opens it.")
     if (path / "manifest.json").is_file():
         return _stored_model(path)
     if (path / "model" / "manifest.json").is_file():

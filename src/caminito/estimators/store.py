@@ -29,7 +29,7 @@ from caminito.sampling import Solver, solver_to_dict
 
 __all__ = ["ESTIMATORS", "load_model", "plain", "save_model"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ESTIMATORS: dict[str, type[DiffusionModel]] = {"DiffusionModel": DiffusionModel, "ImageDiffusion": ImageDiffusion}
 
 
@@ -88,14 +88,16 @@ def load_model(path: str | Path) -> DiffusionModel:
     Raises
     ------
     RunError
-        If the folder is not a model, was saved by a newer version, or its weights were cut or altered.
+        If the folder is not a model, was saved by a version with another format, or its weights were cut or altered.
     """
     path = Path(path)
     facts = read_json(path / "manifest.json")
     if facts.get("format_version") != FORMAT_VERSION:
+        found = facts.get("format_version")
+        older = isinstance(found, int) and found < FORMAT_VERSION
         raise RunError(
-            f"{path}: this version of caminito reads models of format {FORMAT_VERSION}, got "
-            f"{facts.get('format_version')}. Upgrade caminito."
+            f"{path}: this version of caminito reads models of format {FORMAT_VERSION}, got {found}. "
+            + ("Train it anew." if older else "Upgrade caminito.")
         )
     if facts.get("estimator") not in ESTIMATORS:
         raise RunError(f"{path}: expected one of {', '.join(ESTIMATORS)}, got {facts.get('estimator')!r}.")

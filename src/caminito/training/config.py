@@ -37,7 +37,11 @@ class TrainingConfig(BaseModel):
         description="law of the noise levels trained on; resampled: the steps of a chain in proportion to the root "
         "mean square of their last losses, weighted so that the mean loss is that of uniform",
     )
-    time_mean: float = Field(default=-0.5, description="of log(sigma / alpha), for lognormal")
+    time_mean: float = Field(
+        default=-0.5,
+        description="of log(sigma / alpha), for lognormal; of log(sigma / alpha / d) where conditions leave d of the "
+        "standard deviation (a continuous process, see Centre)",
+    )
     time_std: float = Field(default=1.4, gt=0, description="of log(sigma / alpha), for lognormal")
     draws: Literal["independent", "low-discrepancy"] = Field(
         default="low-discrepancy", description="how the noise levels of one batch are drawn together"

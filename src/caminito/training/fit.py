@@ -89,7 +89,7 @@ def fit_steps(
     if held_out is not None and len(held_out):
         some = held_out[: config.validation_items]
         seen = held_out_conditions(held_out_cond, config, seed)
-        validation = partial(validate, denoiser, some, config, seed, seen)
+        validation = partial(validate, denoiser, some, config, seed, seen, denoiser.spread(seen, len(some)))
 
     def loss_at(step: int, index: Tensor) -> Tensor:
         law = None if resampler is None else resampler.probabilities()

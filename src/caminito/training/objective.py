@@ -105,11 +105,12 @@ def denoising_loss(
         If `loss` is of a chain and the process is none, or 'hybrid' has no variance to teach.
     """
     process = denoiser.process
+    weights = weight_of(weight, process, t, denoiser.spread(cond, len(x0)))
     mean, v = denoiser.mean_and_v(process.noise(x0, t, eps), t, cond)
     if loss == "vlb":
         return _bound(denoiser, x0 - mean, v, t)
     error = mean - (x0 if target is None else target)
-    rows = times(weight_of(weight, process, t, denoiser.spread(cond, len(x0))), error.square().flatten(1).mean(1))
+    rows = times(weights, error.square().flatten(1).mean(1))
     if uncertainty is not None:
         u = uncertainty(process.logsnr(t)).to(rows.dtype)
         rows = rows * torch.exp(-u) + u
@@ -168,7 +169,8 @@ def draw_times(
 
     A low-discrepancy batch shifts one even ladder by one uniform draw (Kingma et al. 2021, appendix I.1), which lowers
     the variance of the loss at no cost. A chain gets whole steps 1..T; with `law`, step t with probability law[t - 1].
-    The lognormal law is for data of unit variance; `spread`, float64, shape (count,), multiplies its levels.
+    The lognormal law is for data of unit variance; on a continuous process `spread`, float64, shape (count,), scales
+    its levels. The steps of a chain are all walked, and stay as they are drawn without.
     """
     if config.draws == "independent":
         u = uniform(seed, Stream.TIME, step, count, start=start)
@@ -183,7 +185,7 @@ def draw_times(
         return (1 - u) * process.t_max  # (0, t_max]: the end is trained on, the data are not
     normal = torch.special.ndtri(u.clamp(1e-12, 1 - 1e-12))
     logsnr = -2 * (config.time_mean + config.time_std * normal)
-    if spread is not None:
+    if spread is not None and not process.is_discrete:
         logsnr = logsnr - 2 * torch.log(spread)
     t = process.time(logsnr)
     return t.clamp(1, process.t_max) if process.is_discrete else t.clamp(1e-9 * process.t_max, process.t_max)

@@ -1,5 +1,7 @@
 """A model that enlarges: what a low resolution is taken for, the noise on it, and that it is followed."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from caminito.errors import ConditionError, ConfigError, ShapeError
 from caminito.estimators.conditions import ConditionCodec
 from caminito.guidance import cfg
 from caminito.nn import Field, Noised
+from caminito.training import save_checkpoint
 
 TINY = {"kind": "unet", "width": 16, "multipliers": [1], "blocks": 1, "attention": []}
 QUICK = {"network": TINY, "max_steps": 3, "n_steps": 3, "random_state": 0}
@@ -205,10 +208,11 @@ def test_the_network_is_left_what_the_low_resolution_does_not_say(digits, stage,
     centre = stage.denoiser_.centre
     assert centre.condition == "low"
     slope = float((x * low).mean() / low.square().mean())
-    assert centre.product / centre.square == pytest.approx(slope, rel=0.05)  # it does not see rows kept aside
+    assert centre.product[0] / centre.square[0] == pytest.approx(slope, rel=0.05)  # it does not see rows kept aside
     left = float((x - slope * low).square().mean())
     assert left < 0.6
     assert 1 - centre.explained == pytest.approx(left, abs=0.03)
+    assert centre.least_spread == pytest.approx(left**0.5, abs=0.03)
     assert f"leaves {1 - centre.explained:.2g}" in str(stage.describe())
     stage.save(tmp_path / "stage")
     assert ImageDiffusion.load(tmp_path / "stage").denoiser_.centre == centre
@@ -233,3 +237,27 @@ def test_a_line_is_drawn_by_a_network_that_has_learnt_nothing(digits):
     found = stage.sample(len(X), condition={"low": low}, augmentation=0, n_steps=8).astype(float)
     without = stage.sample(len(X), n_steps=8).astype(float)
     assert np.square(found - X).mean() < 0.6 * np.square(without - X).mean()
+
+
+def test_numbers_of_rows_are_no_field(digits):
+    X = np.random.RandomState(0).normal(size=(64, 2))
+    model = DiffusionModel(max_steps=1, random_state=0).fit(X, condition={"before": X + 0.1})
+    assert model.denoiser_.centre is None
+
+
+def test_weights_that_go_on_keep_the_centre_they_have_learnt_with(digits, tmp_path):
+    X, _ = digits
+    model = ImageDiffusion(**QUICK | {"max_steps": 4}, upscale=2)
+    steps = model.fit_iter(X)
+    next(steps)
+    save_checkpoint(tmp_path, next(steps).state)
+    steps.close()
+    facts = json.loads((tmp_path / "latest.json").read_text())
+    assert facts["facts"]["centre"] == model.denoiser_.centre.to_dict()
+    other = facts["facts"]["centre"] | {"product": [0.5]}
+    for centre in (other, None):
+        (tmp_path / "latest.json").write_text(json.dumps(facts | {"facts": facts["facts"] | {"centre": centre}}))
+        again = ImageDiffusion(**QUICK | {"max_steps": 4}, upscale=2)
+        list(again.fit_iter(X, resume=tmp_path))
+        found = again.denoiser_.centre
+        assert (None if found is None else found.to_dict()) == centre
