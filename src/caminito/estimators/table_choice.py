@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,9 +38,10 @@ __all__ = ["GATE", "JITTERS", "STARTS", "TRIED", "Trial", "candidates", "distanc
 Floats = NDArray[np.float64]
 
 GATE = (0.8, 1.2)
-_AIM = 0.85  # where jitter is set, if it can be
+_AIM = 0.87  # where jitter is set, if it can be
 STARTS = (0.1, 0.3)
-JITTERS = (0.0, 0.1, 0.3, 0.7)  # between which the distance to the nearest row is taken for a line
+JITTERS = (0.0, 0.4, 1.0)  # between which the distance to the nearest row is taken for a line, at first
+_CLOSER = 2  # further ones, each where the lines so far reach the aim
 _FEW, _SAY = 5000, 20  # rows up to which `denoise` is tried, and rows for each column from which they say how it goes
 _STRAIGHT = 1000  # rows from which columns are straightened
 _COPIES = 5  # noisy ones of a row that forests on trial are fitted to
@@ -197,25 +198,33 @@ def _denoised(
         families.append(family)
         done(f"denoise from {start:g} {turn}", len(table.columns))
     judges = [judge for _, _, judge in shown]
-    near = [
-        np.median([j.nearest(f.draw(j.rows, seed, jitter=jitter)) for f, j in zip(families, judges)])
-        for jitter in jitters
-    ]
-    jitter = _reaching(jitters, near)
-    spread = np.sqrt(np.mean(np.square(spreads), axis=0)).tolist()
-    options = {"start": start, "jitter": jitter, "along": along, "straight": straight, "spread": spread}
-    found = []
-    for family, judge in zip(families, judges):
-        family.jitter, family.spread = jitter, np.array(spread)
+    spread = np.sqrt(np.mean(np.square(spreads), axis=0))
+
+    def drawn(family: Denoise, judge: _Judge, jitter: float, times: int = _DRAWS) -> list[Floats]:
+        return [family.draw(judge.rows, seed + k, jitter=jitter) for k in range(times)]
+
+    def near(jitter: float, times: int) -> float:
+        each = [j.nearest(np.concatenate(drawn(f, j, jitter, times))) for f, j in zip(families, judges)]
+        return float(np.median([value for value in each if np.isfinite(value)] or [math.nan]))
+
+    known = {jitter: near(jitter, 1) for jitter in jitters}
+    for _ in range(_CLOSER if len(jitters) > 1 else 0):  # between such few a line is not yet the curve
+        if (jitter := _reaching(known)) in known:
+            break
+        known[jitter] = near(jitter, _DRAWS)
+    jitter = _reaching(known)
+    options = {"start": start, "jitter": jitter, "along": along, "straight": straight, "spread": spread.tolist()}
+    for family in families:
+        family.jitter, family.spread = jitter, spread
         if straight:
             family.straighten()
-        drawn = [family.draw(judge.rows, seed + k, jitter=jitter) for k in range(_DRAWS)]
-        found.append(judge.trial("denoise", options, drawn))
-    return _mean(found)
+    return _mean([j.trial("denoise", options, drawn(f, j, jitter)) for f, j in zip(families, judges)])
 
 
-def _reaching(jitters: Sequence[float], near: Sequence[float]) -> float:
+def _reaching(known: Mapping[float, float]) -> float:
     """Where a broken line from jitters to distances first reaches the aim; else its end."""
+    jitters = sorted(known)
+    near = [known[jitter] for jitter in jitters]
     for number, value in enumerate(near):
         if value >= _AIM:
             if number == 0:

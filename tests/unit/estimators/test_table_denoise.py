@@ -91,3 +91,15 @@ def test_large_tables_are_revealed():
 def test_too_near_is_told_from_too_far(nearest, near, off):
     trial = Trial("reveal", {}, 1.0, nearest, 0.0, 0.0)
     assert trial.near == pytest.approx(near) and trial.off == pytest.approx(off)
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_noise_at_the_end_takes_samples_as_far_from_training_rows_as_it_was_set_to(seed):
+    chance = np.random.RandomState(seed)
+    z = chance.normal(size=(160, 3))
+    X = np.column_stack([z, z @ chance.normal(size=(3, 3)) + 0.3 * chance.normal(size=(160, 3))])
+    for trial in TableDiffusion(mode="denoise", random_state=0).fit(X).trials_:
+        low, high = trial.options["jitter"] > 0, trial.options["jitter"] < 1  # at an end there is nothing to choose
+        assert trial.nearest > 0.83 or not high
+        assert trial.nearest < 0.92 or not low
+        assert trial.near == 0
