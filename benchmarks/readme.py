@@ -239,6 +239,9 @@ SPANISH = {
     "PSNR of the mean, dB": "PSNR de la media, dB",
     "PSNR shrunk again, dB": "PSNR reducida otra vez, dB",
     "images from nothing": "imágenes de la nada",
+    "decibels of the mean below regression": "decibelios de la media bajo la regresión",
+    "frechet of bicubic over its own": "Fréchet de la bicúbica entre el suyo",
+    "frechet of regression over its own": "Fréchet de la regresión entre el suyo",
     "images, PSNR of the first": "imágenes, PSNR de las primeras",
     "the mean is of": "la media es de",
     "draws. Training steps:": "sorteos. Pasos de entrenamiento:",
@@ -916,14 +919,27 @@ def cascade(facts: Mapping[str, Any], language: str) -> list[str]:
     ]
     words = ("images from nothing", "Fréchet", "precision", "recall")
     training = facts.get("training", {})
-    draws = max((found["mean"]["draws"] for found in facts.get("enlarged", {}).values()), default=DASH)
+    counts = {name: found["mean"]["draws"] for name, found in facts.get("enlarged", {}).items()}
+    draws = f"{max(counts.values(), default=DASH)} ({say('regression', language)} {counts.get('regression', DASH)})"
     steps = ", ".join(f"{say(name, language)} {number(each.get('steps'))}" for name, each in training.items())
     told = (
         f"{facts.get('samples', DASH)} {say('images, PSNR of the first', language)} {facts.get('means', DASH)}; "
         f"{say('the mean is of', language)} {draws} "
         f"{say('draws. Training steps:', language)} {steps}."
     )
-    return [*first, "", *table([say(word, language) for word in words], rows), "", told]
+    wanted = [
+        [_stage_said(f"cascade {level}", language), _spelt(say(what, language)), each["asked"], number(each["found"])]
+        for level, asked in facts.get("asked", {}).items()
+        for what, each in asked.items()
+    ]
+    heads = ("enlarged from 7 x 7", "figure", "asked", "found")
+    third = table([say(word, language) for word in heads], wanted) if wanted else []
+    second = table([say(word, language) for word in words], rows)
+    return [*first, "", *second, "", *third, "", told]
+
+
+def _spelt(text: str) -> str:
+    return text.replace("frechet", "Fréchet")
 
 
 def _stage_said(name: str, language: str) -> str:

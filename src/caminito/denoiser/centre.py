@@ -57,7 +57,7 @@ class Centre:
         for x, low in zip(x0.split(_ROWS), field.split(_ROWS)):
             x, low = x.double(), low.double()
             moments = (x * low, low.square(), x.square())
-            sums += torch.stack([each.flatten(2).mean(2).sum(0).cpu() for each in moments])
+            sums += torch.stack([each.reshape(*each.shape[:2], -1).mean(2).sum(0).cpu() for each in moments])
         product, square, variance = (tuple(row) for row in (sums / len(x0)).tolist())
         return cls(condition, product, square, variance)
 

@@ -86,7 +86,7 @@ __all__ = ["Description", "DiffusionModel"]
 
 _LOG = logging.getLogger("caminito")
 
-_MEASURED = 2**22  # entries at most, that a line through a condition is measured on
+_MEASURED, _LEAST = 2**22, 64  # entries at most, and rows at least, that a line through a condition is measured on
 _WORTH = 0.1  # of the variance, that it has to explain
 _AUGMENTATION = 0.1  # share of noise on conditions of low resolution when sampling, unless another is asked for
 
@@ -283,16 +283,18 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
         if "y" in self.conditions_.classes:
             self.classes_ = self.conditions_.classes["y"]
         train, held = self._split(len(x), seed)
-        config = self.training_ = self._prepare(x[train], len(train), seed, self._centre(x, cond, train))
+        saved = None if resume is None else load_checkpoint(resume)
+        centre = self._centre(x, cond, train)
+        if saved is not None:  # what the weights have learnt with
+            kept = saved[1]["facts"]["centre"]
+            centre = None if kept is None else Centre.from_dict(kept)
+        config = self.training_ = self._prepare(x[train], len(train), seed, centre)
         self._snapshots = self._place_of_snapshots(config, resume, snapshots)
         state = initial_state(self.denoiser_.network, config, self.process_, snapshots=self._snapshots)
-        if resume is not None:
-            tensors, facts = load_checkpoint(resume)
+        if saved is not None:
+            tensors, facts = saved
             state.load(tensors, facts["step"], facts["elapsed"])
             self.history_ = list(facts["facts"].get("history", []))
-            centre = facts["facts"].get("centre")  # what the weights have learnt with
-            self.denoiser_.centre = None if centre is None else Centre.from_dict(centre)
-        centre = self.denoiser_.centre
         state.facts["centre"] = None if centre is None else centre.to_dict()
         device = self._device()
         yield from self._train(x, cond, train, held, config, seed, state, device)
@@ -436,7 +438,8 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
 
     def _centre(self, x: Tensor, cond: Condition, rows: np.ndarray) -> Centre | None:
         """The line through the field that says most of the items by itself, if it says a tenth or more."""
-        some = torch.as_tensor(rows[:: max(1, math.ceil(len(rows) * x[0].numel() / _MEASURED))])
+        step = math.ceil(len(rows) * x[0].numel() / _MEASURED)
+        some = torch.as_tensor(rows[:: max(1, min(step, len(rows) // _LEAST))])
         fields = {
             name: Given.of(value)
             for name, value in (cond or {}).items()

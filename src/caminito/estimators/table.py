@@ -550,7 +550,10 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
         self.choices_["mode"] = Choice(best.mode, f"distance to rows kept aside over that of real rows: {why}")
         if best.mode == "denoise":
             self.choices_["start, jitter"] = Choice(
-                f"{best.options['start']:g}, {best.options['jitter']:.2g}", "as far from training rows as real rows are"
+                f"{best.options['start']:g}, {best.options['jitter']:.2g}",
+                "as far from training rows as real rows are"
+                if np.isfinite(best.nearest)
+                else "most real rows are training rows, so that no distance says how far samples should be",
             )
         if isinstance(self._family, Network):
             names = ("network", "budget", "noise levels trained on")

@@ -200,22 +200,25 @@ def _denoised(
     judges = [judge for _, _, judge in shown]
     spread = np.sqrt(np.mean(np.square(spreads), axis=0))
 
-    def drawn(family: Denoise, judge: _Judge, jitter: float, times: int = _DRAWS) -> list[Floats]:
-        return [family.draw(judge.rows, seed + k, jitter=jitter) for k in range(times)]
+    for family in families:
+        family.spread = spread
 
-    def near(jitter: float, times: int) -> float:
-        each = [j.nearest(np.concatenate(drawn(f, j, jitter, times))) for f, j in zip(families, judges)]
+    def drawn(family: Denoise, judge: _Judge, jitter: float) -> list[Floats]:
+        return [family.draw(judge.rows, seed + k, jitter=jitter) for k in range(_DRAWS)]
+
+    def near(jitter: float) -> float:
+        each = [j.nearest(np.concatenate(drawn(f, j, jitter))) for f, j in zip(families, judges)]
         return float(np.median([value for value in each if np.isfinite(value)] or [math.nan]))
 
-    known = {jitter: near(jitter, 1) for jitter in jitters}
+    known = {jitter: near(jitter) for jitter in jitters}
     for _ in range(_CLOSER if len(jitters) > 1 else 0):  # between such few a line is not yet the curve
         if (jitter := _reaching(known)) in known:
             break
-        known[jitter] = near(jitter, _DRAWS)
+        known[jitter] = near(jitter)
     jitter = _reaching(known)
     options = {"start": start, "jitter": jitter, "along": along, "straight": straight, "spread": spread.tolist()}
     for family in families:
-        family.jitter, family.spread = jitter, spread
+        family.jitter = jitter
         if straight:
             family.straighten()
     return _mean([j.trial("denoise", options, drawn(f, j, jitter)) for f, j in zip(families, judges)])

@@ -22,7 +22,7 @@ from caminito.training.posthoc import Snapshots
 
 __all__ = ["TrainingState", "load_checkpoint", "save_checkpoint"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _KEEP = 2
 
 

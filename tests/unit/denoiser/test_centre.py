@@ -55,6 +55,8 @@ def test_measured_on_data_channel_by_channel():
     assert float((x0 - m).square().mean()) == pytest.approx(line.least_spread**2, rel=0.01)
     assert torch.equal(spread, torch.full((100_000,), line.least_spread, dtype=torch.float64))
     assert Centre.from_dict(line.to_dict()) == line
+    rows = Centre.measured("low", x0[:, :, 0], low[:, :, 0])  # a channel of no grid
+    assert rows.product == pytest.approx(line.product, rel=0.02, abs=1e-9)
 
 
 def test_absent_rows_have_no_centre_whatever_they_hold():

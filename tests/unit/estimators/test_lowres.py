@@ -261,3 +261,7 @@ def test_weights_that_go_on_keep_the_centre_they_have_learnt_with(digits, tmp_pa
         list(again.fit_iter(X, resume=tmp_path))
         found = again.denoiser_.centre
         assert (None if found is None else found.to_dict()) == centre
+        assert ("centre" in again.describe()) == (centre is not None)
+    plain = ImageDiffusion(**QUICK | {"max_steps": 1}).fit(X)
+    assert again.noise_range_ == plain.noise_range_  # of the last, which has no centre
+    assert model.noise_range_[0] == pytest.approx(plain.noise_range_[0] * model.denoiser_.centre.least_spread)

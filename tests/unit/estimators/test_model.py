@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 
 import numpy as np
@@ -162,6 +163,15 @@ def test_save_and_load_give_the_same_samples_and_never_run_code(digits_model, tm
     kwargs = {"random_state": 1, "n_steps": 3, "condition": [0, 1, 2, 3]}
     assert np.array_equal(loaded.sample(4, **kwargs), digits_model.sample(4, **kwargs))
     assert str(loaded.describe()) == str(digits_model.describe())
+
+
+@pytest.mark.parametrize(("version", "hint"), [(1, "Train it anew"), (99, "Upgrade caminito"), (None, "Upgrade")])
+def test_a_model_of_another_format_is_refused_with_what_to_do(digits_model, tmp_path, version, hint):
+    digits_model.save(tmp_path)
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format_version": version}))
+    with pytest.raises(RunError, match=hint):
+        ImageDiffusion.load(tmp_path)
 
 
 def test_altered_weights_are_refused(digits_model, tmp_path):
