@@ -39,9 +39,11 @@ class Spectrum:
         if matrix.ndim == 0 or (matrix.numel() == size and matrix.ndim != 2):
             self.values = matrix.reshape(-1).expand(size).clone()
         elif tuple(matrix.shape) == (size, size):
-            if not torch.allclose(matrix, matrix.T, rtol=1e-9, atol=1e-12):
+            single = isinstance(cov, Tensor) and cov.dtype != torch.float64
+            room = 1e-5 * float(matrix.abs().max()) if single else 1e-12  # products are symmetric to rounding
+            if not torch.allclose(matrix, matrix.T, rtol=1e-9, atol=room):
                 raise ConfigError("cov: expected a symmetric matrix, got one that is not.")
-            self.values, self.basis = torch.linalg.eigh(matrix)
+            self.values, self.basis = torch.linalg.eigh((matrix + matrix.T) / 2)
             self.values = self.values.clamp_min(0) if float(self.values.min()) > -1e-10 else self.values
         else:
             raise ShapeError(
@@ -92,7 +94,9 @@ class GaussianDenoiser(Denoiser):
     def __init__(self, mean: Tensor, cov: Tensor | float, process: Process) -> None:
         self._mean = torch.as_tensor(mean, dtype=torch.float64)
         self.event_shape = tuple(self._mean.shape)
-        self._spectrum = Spectrum.of(torch.as_tensor(cov, dtype=torch.float64), self.event_shape)
+        self._spectrum = Spectrum.of(
+            cov if isinstance(cov, Tensor) else torch.as_tensor(cov, dtype=torch.float64), self.event_shape
+        )
         self.process = process
         self.data_moments = (self._mean, self._spectrum.diagonal(self._spectrum.values).reshape(self.event_shape))
 

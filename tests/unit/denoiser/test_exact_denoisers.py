@@ -9,6 +9,7 @@ from sklearn.mixture import GaussianMixture
 
 from caminito.denoiser import EmpiricalDenoiser, GaussianDenoiser, MixtureDenoiser
 from caminito.denoiser import empirical as empirical_module
+from caminito.errors import ConfigError
 from caminito.process import EDM, VE, VP, Chain, Cosine, RectifiedFlow, SubVP
 
 EPS = torch.finfo(torch.float64).eps
@@ -294,3 +295,14 @@ def test_dtype_of_the_observation_is_kept():
             assert denoiser.mean(x, 0.3).dtype == dtype and denoiser.var(x, 0.3).dtype == dtype
         single, double = denoiser.mean(x.float(), 0.3), denoiser.mean(x, 0.3)
         assert float((single - double).abs().max()) < 1e-5  # float32 rounding of x_t, gain of order 1
+
+
+def test_a_covariance_in_single_precision_is_symmetric_to_its_rounding():
+    cov = torch.tensor([[2.0, 0.3, 0.1], [0.3, 1.0, 0.2], [0.1, 0.2, 3.0]])
+    rounded = cov.clone()
+    rounded[0, 1] = torch.nextafter(rounded[0, 1], torch.tensor(1.0))
+    x = torch.ones(2, 3, dtype=torch.float64)
+    found, expected = (GaussianDenoiser(torch.zeros(3), each, VP()).mean(x, 0.5) for each in (rounded, cov))
+    assert torch.allclose(found, expected, rtol=1e-6)
+    with pytest.raises(ConfigError, match="symmetric"):
+        GaussianDenoiser(torch.zeros(3), rounded + torch.tensor([[0, 1e-3, 0], [0, 0, 0], [0, 0, 0]]), VP())
