@@ -19,11 +19,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from caminito._weights import effective_size
 from caminito.density.modes import Modes
 from caminito.density.moves import Atlas
 from caminito.density.reference import StudentMixture
 from caminito.density.target import Target
-from caminito.sampling.weights import effective_size
 
 __all__ = ["agreement", "laplace", "learnt", "widest"]
 

@@ -36,6 +36,7 @@ from caminito._errors import (
     UndiscoveredModes,
 )
 from caminito._random import seed_from
+from caminito._weights import systematic
 from caminito.density.digs import digs
 from caminito.density.draws import Draws
 from caminito.density.langevin import annealed_langevin
@@ -48,7 +49,6 @@ from caminito.density.slips import slips
 from caminito.density.smc import smc
 from caminito.density.target import ConstrainedTarget, LogProb, Target
 from caminito.density.tempering import parallel_tempering
-from caminito.sampling.weights import systematic
 
 __all__ = ["Method", "sample"]
 

@@ -26,11 +26,11 @@ import torch
 from torch import Tensor
 
 from caminito._errors import ConfigError, NonFiniteError
+from caminito._weights import effective_size, systematic
 from caminito.density.draws import Draws, tail_index
 from caminito.density.moves import Atlas, Path, Points, from_atlas, from_reference, hamiltonian, transport, tuned
 from caminito.density.reference import Reference
 from caminito.density.target import Target
-from caminito.sampling.weights import effective_size, systematic
 
 __all__ = ["Level", "anneal", "next_beta", "smc"]
 

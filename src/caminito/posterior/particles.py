@@ -31,13 +31,13 @@ from torch import Tensor
 
 from caminito._errors import ConfigError, NonFiniteError
 from caminito._random import Stream, normal, uniform
+from caminito._weights import effective_size, systematic
 from caminito.denoiser import Condition, Denoiser, rows_of
 from caminito.posterior.guides import DENSE, iterated, local, matched, require_derivative
 from caminito.posterior.observation import Observation
 from caminito.posterior.operators import whole
 from caminito.posterior.walks import Draws, Report, for_particles, reverse, split
 from caminito.posterior.walks import levels as rungs
-from caminito.sampling.weights import effective_size, systematic
 
 __all__ = ["Cloud", "equal", "split_smc", "tds"]
 

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from caminito._weights import effective_size, systematic
 from caminito.density import Normal, Target
 from caminito.density.draws import tail_index
 from caminito.density.moves import (
@@ -18,7 +19,6 @@ from caminito.density.moves import (
 )
 from caminito.density.smc import anneal, next_beta, smc
 from caminito.errors import ConfigError, NonFiniteError
-from caminito.sampling.weights import effective_size, systematic
 from caminito.testing.targets import bananas, rings, two_modes
 
 MEAN = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from caminito.sampling.weights import effective_size, systematic
+from caminito._weights import effective_size, systematic
 
 
 def randn(*shape, seed):
