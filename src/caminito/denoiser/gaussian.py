@@ -12,7 +12,9 @@ Source: conditioning of Gaussians, e.g. Bishop 2006, eq. 2.113-2.117.
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +23,14 @@ from caminito.denoiser.base import Condition, Denoiser
 from caminito.process import Process
 from caminito.process.base import Time
 
-__all__ = ["GaussianDenoiser", "Spectrum", "rows_times"]
+__all__ = ["GaussianDenoiser", "Spectrum", "as_given", "rows_times"]
+
+_SINGLE = 1e-5  # of the largest entry: rounding of products over 80 single-precision numbers at worst, 7000 at random
+
+
+def as_given(cov: Any) -> Tensor:
+    """A covariance in its own precision, which says how nearly symmetric it can be; numbers in double."""
+    return cov if isinstance(cov, Tensor) else torch.as_tensor(np.asarray(cov))
 
 
 class Spectrum:
@@ -33,18 +42,19 @@ class Spectrum:
         If it is not symmetric or has a negative eigenvalue.
     """
 
-    def __init__(self, cov: Tensor | float, size: int) -> None:
-        matrix = torch.as_tensor(cov, dtype=torch.float64)
+    def __init__(self, cov: Tensor, size: int) -> None:
+        matrix = cov.to(torch.float64)
         self.basis: Tensor | None = None
         if matrix.ndim == 0 or (matrix.numel() == size and matrix.ndim != 2):
             self.values = matrix.reshape(-1).expand(size).clone()
         elif tuple(matrix.shape) == (size, size):
-            single = isinstance(cov, Tensor) and cov.dtype != torch.float64
-            room = 1e-5 * float(matrix.abs().max()) if single else 1e-12  # products are symmetric to rounding
-            if not torch.allclose(matrix, matrix.T, rtol=1e-9, atol=room):
+            single = cov.is_floating_point() and cov.dtype != torch.float64
+            rounding = _SINGLE * float(matrix.abs().max()) if single else 0.0
+            if not torch.allclose(matrix, matrix.T, rtol=1e-9, atol=max(1e-12, rounding)):
                 raise ConfigError("cov: expected a symmetric matrix, got one that is not.")
             self.values, self.basis = torch.linalg.eigh((matrix + matrix.T) / 2)
-            self.values = self.values.clamp_min(0) if float(self.values.min()) > -1e-10 else self.values
+            if float(self.values.min()) > -max(1e-10, rounding):
+                self.values = self.values.clamp_min(0)
         else:
             raise ShapeError(
                 f"cov: expected a number, a diagonal of {size} variances or a {size} x {size} matrix, "
@@ -54,9 +64,9 @@ class Spectrum:
             raise ConfigError("cov: expected variances >= 0, got a negative eigenvalue.")
 
     @classmethod
-    def of(cls, cov: Tensor, event: tuple[int, ...]) -> Spectrum:
-        """That of an event, whose diagonal may have its shape."""
-        size = math.prod(event)
+    def of(cls, cov: Any, event: tuple[int, ...]) -> Spectrum:
+        """That of an event, whose diagonal may have its shape; of any precision."""
+        size, cov = math.prod(event), as_given(cov)
         is_diagonal = tuple(cov.shape) == event and tuple(cov.shape) != (size, size)
         return cls(cov.flatten() if is_diagonal else cov, size)
 
@@ -94,9 +104,7 @@ class GaussianDenoiser(Denoiser):
     def __init__(self, mean: Tensor, cov: Tensor | float, process: Process) -> None:
         self._mean = torch.as_tensor(mean, dtype=torch.float64)
         self.event_shape = tuple(self._mean.shape)
-        self._spectrum = Spectrum.of(
-            cov if isinstance(cov, Tensor) else torch.as_tensor(cov, dtype=torch.float64), self.event_shape
-        )
+        self._spectrum = Spectrum.of(cov, self.event_shape)
         self.process = process
         self.data_moments = (self._mean, self._spectrum.diagonal(self._spectrum.values).reshape(self.event_shape))
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from caminito._errors import ConfigError, ShapeError
 from caminito.denoiser.base import Condition, Denoiser
-from caminito.denoiser.gaussian import Spectrum, rows_times
+from caminito.denoiser.gaussian import Spectrum, as_given, rows_times
 from caminito.process import Process
 from caminito.process.base import Time
 
@@ -51,7 +51,7 @@ class MixtureDenoiser(Denoiser):
     def __init__(self, weights: Tensor, means: Tensor, covs: Tensor | float, process: Process) -> None:
         w = torch.as_tensor(weights, dtype=torch.float64)
         m = torch.as_tensor(means, dtype=torch.float64)
-        c = torch.as_tensor(covs, dtype=torch.float64)
+        c = as_given(covs)
         if w.ndim != 1 or bool((w < 0).any()) or abs(float(w.sum()) - 1) > 1e-5:
             raise ConfigError(
                 f"weights: expected a list of numbers >= 0 that sum to 1, got sum {float(w.sum()):.9g}. "
@@ -79,7 +79,7 @@ class MixtureDenoiser(Denoiser):
         """From a fitted `sklearn.mixture.GaussianMixture`, whatever its covariance type."""
         if not hasattr(mixture, "covariances_"):
             raise ConfigError("mixture: expected a fitted GaussianMixture, got one that is not. Call fit.")
-        covs = torch.as_tensor(mixture.covariances_, dtype=torch.float64)
+        covs = as_given(mixture.covariances_)
         if mixture.covariance_type == "tied":
             covs = covs.expand(len(mixture.weights_), -1, -1)
         weights = torch.as_tensor(mixture.weights_, dtype=torch.float64)

@@ -35,7 +35,7 @@ from torch import Tensor
 from caminito._errors import ConfigError, NonFiniteError
 from caminito._random import Stream, normal
 from caminito.denoiser import Condition, Denoiser, RegressorDenoiser, Wrapped, rows_of
-from caminito.denoiser.gaussian import Spectrum
+from caminito.denoiser.gaussian import Spectrum, as_given
 from caminito.posterior.observation import Observation
 from caminito.posterior.operators import whole
 from caminito.process import Process, times
@@ -146,7 +146,7 @@ def jfps(denoiser: Denoiser, seen: Observation, *, cov: Tensor | float | None = 
     """
     _linear(seen, "jfps")
     whole("iterations", iterations)
-    given = torch.as_tensor(denoiser.data_moments[1] if cov is None else cov, dtype=torch.float64)
+    given = as_given(denoiser.data_moments[1] if cov is None else cov)
     if cov is None and given.ndim:
         given = given.expand(seen.event)
     spectrum = Spectrum.of(given, seen.event)

@@ -297,12 +297,27 @@ def test_dtype_of_the_observation_is_kept():
         assert float((single - double).abs().max()) < 1e-5  # float32 rounding of x_t, gain of order 1
 
 
-def test_a_covariance_in_single_precision_is_symmetric_to_its_rounding():
+@pytest.mark.parametrize("kind", ["one", "mixture"])
+def test_a_covariance_in_single_precision_is_symmetric_to_its_rounding(kind):
+    def denoiser(cov):
+        if kind == "one":
+            return GaussianDenoiser(torch.zeros(3), cov, VP())
+        return MixtureDenoiser(torch.ones(1), torch.zeros(1, 3), cov[None], VP())
+
     cov = torch.tensor([[2.0, 0.3, 0.1], [0.3, 1.0, 0.2], [0.1, 0.2, 3.0]])
     rounded = cov.clone()
     rounded[0, 1] = torch.nextafter(rounded[0, 1], torch.tensor(1.0))
     x = torch.ones(2, 3, dtype=torch.float64)
-    found, expected = (GaussianDenoiser(torch.zeros(3), each, VP()).mean(x, 0.5) for each in (rounded, cov))
+    found, expected = (denoiser(each).mean(x, 0.5) for each in (rounded, cov))
     assert torch.allclose(found, expected, rtol=1e-6)
-    with pytest.raises(ConfigError, match="symmetric"):
-        GaussianDenoiser(torch.zeros(3), rounded + torch.tensor([[0, 1e-3, 0], [0, 0, 0], [0, 0, 0]]), VP())
+    for asymmetric in (rounded.double(), rounded + torch.tensor([[0, 1e-3, 0], [0, 0, 0], [0, 0, 0]])):
+        with pytest.raises(ConfigError, match="symmetric"):
+            denoiser(asymmetric)
+    flat = torch.tensor([[1.0, 1.0, 1.0]]).T @ torch.tensor([[0.1, 0.1, 0.1]])  # of rank one: eigenvalues 0 to rounding
+    assert bool(torch.isfinite(denoiser(flat).mean(x, 0.5)).all())
+
+
+def test_a_number_is_taken_in_double_precision():
+    x = torch.ones(1, 3, dtype=torch.float64)
+    expected = GaussianDenoiser(torch.zeros(3), torch.tensor(0.1, dtype=torch.float64), VP()).mean(x, 0.5)
+    assert torch.equal(GaussianDenoiser(torch.zeros(3), 0.1, VP()).mean(x, 0.5), expected)
