@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -46,6 +45,10 @@ from images_vs_diffusers import features, judge
 SHARES = {"base": 0.15, "middle": 0.3, "last": 0.55, "direct": 1.0, "regression": 0.85}  # of the budget
 COSTS = {"base": 0.15, "middle": 0.25, "last": 1.0, "direct": 1.0, "regression": 1.0}  # of a step, over the direct one
 LEVELS = (0.0, 0.1)  # of augmentation
+REGRESSION = {  # a model that enlarges, at the highest noise alone, where levels are clamped; low resolution as it is
+    "upscale": 4,
+    "training": {"time_mean": 20.0, "time_std": 0.01, "augmentation": 0.0, "condition_dropout": 0.0},
+}
 SEEDS = 1000  # apart, of the two enlarging stages
 
 
@@ -78,13 +81,6 @@ def trained(name: str, x: np.ndarray, args: argparse.Namespace, **how: Any) -> I
         (args.models / f"{name}.json").write_text(json.dumps(facts))
         print(name, facts, flush=True)
     return ImageDiffusion.load(place)  # type: ignore[return-value]
-
-
-def regression_of(direct: ImageDiffusion) -> dict[str, Any]:
-    """What makes a regression of a model that enlarges: the highest noise alone, and the low resolution as it is."""
-    beyond = 10.0  # in the logarithm, since levels follow the spread of what is left to learn; clamped to the highest
-    law = {"time_mean": math.log(direct.noise_range_[1]) + beyond, "time_std": 0.01}
-    return {"upscale": 4, "training": law | {"augmentation": 0.0, "condition_dropout": 0.0}}
 
 
 # -- ways to enlarge ---------------------------------------------------------------------------------------------------
@@ -176,7 +172,7 @@ def main() -> None:
     base = trained("base", shrink(small, 2), args)
     stages = [trained("middle", small, args, upscale=2), trained("last", x, args, upscale=2)]
     direct = trained("direct", x, args)
-    regression = trained("regression", x, args, **regression_of(direct))
+    regression = trained("regression", x, args, **REGRESSION)
     cascade = CascadeDiffusion([base, *stages]).fit(x)  # nothing left to train; it looks whether they chain
 
     path = args.out / "scratch_cascade.json"

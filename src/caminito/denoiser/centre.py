@@ -80,10 +80,9 @@ class Centre:
         ConditionError
             If the condition has not the shape of `like`, nor one row that serves all.
         """
-        given = (cond or {}).get(self.condition)
+        given = self._given(cond)
         if given is None:
             return torch.zeros_like(like), torch.ones(len(like), dtype=torch.float64)
-        given = Given.of(given)
         if len(given.value) not in (1, len(like)) or given.value.shape[1:] != like.shape[1:]:
             raise ConditionError(
                 f"condition {self.condition!r}: expected the shape of x, {tuple(like.shape)}, got "
@@ -98,10 +97,12 @@ class Centre:
 
     def spread(self, cond: Condition, rows: int) -> Tensor:
         """That of so many rows alone."""
-        given = (cond or {}).get(self.condition)
-        if given is None:
-            return torch.ones(rows, dtype=torch.float64)
-        return self._line(_kept(Given.of(given)))[1]
+        given = self._given(cond)
+        return torch.ones(rows, dtype=torch.float64) if given is None else self._line(_kept(given))[1]
+
+    def _given(self, cond: Condition) -> Given | None:
+        value = (cond or {}).get(self.condition)
+        return None if value is None else Given.of(value)
 
     def _line(self, kept: Tensor) -> tuple[Tensor, Tensor]:
         """Slopes (B, C) and spread (B,) of rows that keep such shares 1 - s^2 of their variance, 0 where absent."""

@@ -284,8 +284,9 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
             self.classes_ = self.conditions_.classes["y"]
         train, held = self._split(len(x), seed)
         saved = None if resume is None else load_checkpoint(resume)
-        centre = self._centre(x, cond, train)
-        if saved is not None:  # what the weights have learnt with
+        if saved is None:
+            centre = self._centre(x, cond, train)
+        else:  # what the weights have learnt with
             kept = saved[1]["facts"]["centre"]
             centre = None if kept is None else Centre.from_dict(kept)
         config = self.training_ = self._prepare(x[train], len(train), seed, centre)

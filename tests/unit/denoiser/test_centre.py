@@ -178,11 +178,13 @@ def test_it_is_trained_and_measured_at_those_levels_and_weights(monkeypatch):
     assert float(spreads.min()) > LINE.least_spread and float((spreads == 1).double().mean()) > 0.03
     assert spreads[0].unique().numel() > 40  # a level of its own in each row, and so a spread
     validation = steps[-1].validation
-    left = math.exp(-validation.logsnr[len(validation.logsnr) // 2] / 2)
-    held = float(denoiser.spread({"low": Given(low, level=torch.full((256,), 0.3))}, 256)[0])
-    assert left == pytest.approx(math.exp(config.time_mean) * held, rel=0.4)
-    assert validation.mean == pytest.approx(1, abs=0.15)  # as in training, where the network says nothing yet
-    assert steps[0].loss == pytest.approx(1, abs=0.25)
+    held = float(denoiser.spread({"low": Given(low, level=torch.full((256,), 0.3))}, 256)[0])  # half of .6
+    normal = torch.special.ndtri((torch.arange(8, dtype=torch.float64) + 0.5) / 8)  # the middles of eight shares
+    expected = -2 * (config.time_mean + config.time_std * normal + math.log(held))
+    assert validation.logsnr == pytest.approx(expected.tolist(), abs=0.01)  # the ladder has 4096 rungs
+    # a network that says nothing yet loses the mean of squares of standard normals: 1, of variance 2 / count
+    assert validation.mean == pytest.approx(1, abs=4 * math.sqrt(2 / (256 * 3)))
+    assert steps[0].loss == pytest.approx(1, abs=4 * math.sqrt(2 / (64 * 3)))
 
 
 class _Alone(torch.nn.Module):
