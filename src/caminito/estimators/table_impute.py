@@ -12,7 +12,8 @@ drawn in one column says of another what it should and no more: place k is a k +
 Up to ten draws use four trees of each column, the next ten four others, and so on up to sixteen: a draw is the
 same however many follow. The first four find their splits on all rows. Splits make the rows that they are found on look
 more alike than others are, and intervals of such donors alone are too narrow: two thirds of the rows find the splits of
-the other trees, whose donors are those and the rest, which come as new rows do.
+the other trees, whose donors are those and the rest, which come as new rows do. In small tables they would find the
+same few donors again, fewer than the 39 that an interval of 95 % takes, and so have larger leaves there.
 Source: van Buuren and Groothuis-Oudshoorn 2011 (chained equations); Burgette and Reiter 2010 (trees in them);
 Rubin 1981 (the Bayesian bootstrap); Athey and Imbens 2016 (donors that found no split); Meinshausen 2006 (intervals by
 forests); Stekhoven and Buehlmann 2012 (centres by forests); Roberts 2018 (the lattice).
@@ -42,6 +43,7 @@ _STEP = 1000  # of its draws, apart from those of samples
 _ROWS, _SHARE = 5000, 8  # that a tree is grown on, at most: so many, or an eighth of them
 _FEATURES = 12  # columns that a split is looked for among, at most
 _SHOWN = 2 / 3  # of the rows, which splits of further trees are found on
+_SMALL, _LEAST = 1500, 8  # rows of a table times those of a leaf of these trees, which has no more than so many for it
 _APART = np.array([0.7548776662466927, 0.5698402909980532])  # of a tree and of a donor, from one draw to the next
 _TOGETHER = 5  # draws that change places: a prime
 _FEW, _FORESTS = 10, 4  # draws that use the same trees; how many times other trees, if there are so many draws
@@ -188,8 +190,11 @@ class Imputer:
         if len(rows) > self._most:
             rows = np.sort(rng.choice(rows, self._most, replace=False))
         weights = np.maximum(rng.gamma(self.table.weights[rows]), 1e-12)
-        shown = None if share == 1 else np.sort(rng.permutation(len(rows))[: math.ceil(share * len(rows))])
-        return self._grown(column, codes[rows], rows, weights, rng, shown)
+        if share == 1:
+            return self._grown(column, codes[rows], rows, weights, rng)
+        shown = np.sort(rng.permutation(len(rows))[: math.ceil(share * len(rows))])
+        least = min(_LEAST, round(_SMALL / self.table.weights[rows].sum()))
+        return self._grown(column, codes[rows], rows, weights, rng, shown, least)
 
     def _masked_tree(self, column: int, codes: Codes, rng: np.random.Generator) -> _Grown:
         """One that knows rows without the columns that are filled later: each row lacks a share of its own of them."""
@@ -217,12 +222,13 @@ class Imputer:
         weights: Floats | None,
         rng: np.random.Generator,
         shown: NDArray[np.intp] | None = None,
+        least: int = 0,
     ) -> _Grown:
         """The tree of a column from rows as they are seen; donors of a leaf stand in the order of their values.
 
-        Splits are found on those `shown`, places in that order.
+        Splits are found on those `shown`, places in that order. Leaves have `least` rows even where `min_rows` is less.
         """
-        table = self.table
+        table, least = self.table, max(self.min_rows, least, 1 if weights is not None else 3)
         sort = np.argsort(table.codes[rows, column], kind="stable")
         seen, rows = seen[sort], rows[sort]
         weights = None if weights is None else weights[sort]
@@ -233,7 +239,7 @@ class Imputer:
             [other for other in self.among if other != column],
             numbers=table.matrix[rows, column] if table.ordered[column] else None,
             ordered=table.ordered,
-            min_rows=min(max(self.min_rows, 1 if weights is not None else 3), len(rows if shown is None else shown)),
+            min_rows=min(least, len(rows if shown is None else shown)),
             features=min(1.0, _FEATURES / max(len(self.among) - 1, 1)),
             weights=weights,
             shown=shown,

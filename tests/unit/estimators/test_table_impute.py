@@ -68,12 +68,13 @@ def test_draws_of_one_cell_are_spread_over_its_law(model):
     np.testing.assert_allclose(shares.mean(axis=1), SHARES, atol=0.05)
 
 
-def test_intervals_of_draws_have_the_truth_as_often_as_they_say():
+@pytest.mark.parametrize("count", [100, 300])
+def test_intervals_of_draws_have_the_truth_as_often_as_they_say(count):
     inside = []
     for seed in range(3):
         rng = np.random.default_rng(seed)
-        rows = rng.normal(size=(500, 1)) + 0.7 * rng.normal(size=(500, 4))
-        train, test = rows[:300], rows[300:]
+        rows = rng.normal(size=(count + 200, 1)) + 0.7 * rng.normal(size=(count + 200, 4))
+        train, test = rows[:count], rows[count:]
         hidden = rng.random(test.shape) < 0.5
         model = TableDiffusion(mode="reveal", random_state=0).fit(train)
         draws = np.stack(model.impute(np.where(hidden, np.nan, test), n_draws=119, random_state=0))
