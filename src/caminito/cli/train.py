@@ -47,8 +47,8 @@ from caminito.cli.tables import (
 
 if TYPE_CHECKING:
     from caminito.data import Source, TableSource
+    from caminito.estimators.choices import Description
     from caminito.estimators.folder import RunFolder
-    from caminito.estimators.model import Description
     from caminito.estimators.run import Run
     from caminito.estimators.table_progress import FitProgress
     from caminito.estimators.table_run import TableRun

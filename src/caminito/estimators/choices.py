@@ -26,7 +26,7 @@ from caminito._random import Stream, normal, permutation
 from caminito.denoiser import Precondition
 from caminito.process import Process
 
-__all__ = ["Choice", "DataScale", "data_scale", "network_options", "prior_gap"]
+__all__ = ["Choice", "DataScale", "Description", "data_scale", "network_options", "prior_gap"]
 
 _ROWS = 2048
 _FEW = 100  # steps that may have a network each without their labels being given
@@ -38,6 +38,16 @@ class Choice:
 
     value: Any
     why: str
+
+
+class Description(dict[str, Choice]):
+    """What was chosen and why; prints as text."""
+
+    def __str__(self) -> str:
+        width = max((len(name) for name in self), default=0)
+        return "\n".join(
+            f"{name:<{width}}  {choice.value}\n{'':<{width}}    {choice.why}" for name, choice in self.items()
+        )
 
 
 @dataclass(frozen=True)

@@ -23,36 +23,34 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from caminito import nn as networks
-from caminito._errors import ConfigError, FewLevels, PriorMismatch
-from caminito._random import Stream, permutation, seed_from, uniform
+from caminito._errors import ConfigError, FewLevels
+from caminito._random import Stream, permutation, seed_from
 from caminito.data import ArrayCodec, Codec, holdout, shrink
 from caminito.denoiser import (
     Centre,
     Condition,
     Denoiser,
     NetworkDenoiser,
-    Precondition,
     Prediction,
     ResidualVariance,
-    VarianceRange,
     mapped,
     rows_of,
 )
 from caminito.estimators.averages import Scratch, reaveraged
 from caminito.estimators.bounds import InRange, projection
-from caminito.estimators.choices import Choice, data_scale, network_options, prior_gap
+from caminito.estimators.choices import Choice, Description
 from caminito.estimators.condition_columns import KnownColumn
 from caminito.estimators.conditions import ConditionCodec, named
 from caminito.estimators.frames import Container
 from caminito.estimators.grids import CalibratedGrid, draws_for, missed
 from caminito.estimators.guided import Guide, Lead, leading
 from caminito.estimators.likelihood import LikelihoodMethod, cells, chosen, log_density
-from caminito.estimators.schema import GuidanceConfig, parse_config, parse_training
+from caminito.estimators.planned import line_of, planned
+from caminito.estimators.schema import GuidanceConfig, parse_config
 from caminito.estimators.verbs import Verbs
 from caminito.guidance import constrain
 from caminito.nn import Given
-from caminito.process import EDM, Process, process_from_dict
+from caminito.process import Process
 from caminito.process import grid as grids
 from caminito.sampling import (
     Ancestral,
@@ -79,26 +77,13 @@ from caminito.training import (
     held_out_conditions,
     initial_state,
     load_checkpoint,
-    precision_for,
 )
 
-__all__ = ["Description", "DiffusionModel"]
+__all__ = ["DiffusionModel"]
 
 _LOG = logging.getLogger("caminito")
 
-_MEASURED, _LEAST = 2**22, 64  # entries at most, and rows at least, that a line through a condition is measured on
-_WORTH = 0.1  # of the variance, that it has to explain
 _AUGMENTATION = 0.1  # share of noise on conditions of low resolution when sampling, unless another is asked for
-
-
-class Description(dict[str, Choice]):
-    """What was chosen and why; prints as text."""
-
-    def __str__(self) -> str:
-        width = max((len(name) for name in self), default=0)
-        return "\n".join(
-            f"{name:<{width}}  {choice.value}\n{'':<{width}}    {choice.why}" for name, choice in self.items()
-        )
 
 
 class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
@@ -285,11 +270,16 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
         train, held = self._split(len(x), seed)
         saved = None if resume is None else load_checkpoint(resume)
         if saved is None:
-            centre = self._centre(x, cond, train)
+            fields = [name for name, column in self.conditions_.columns.items() if column.kind in ("field", "lowres")]
+            centre = line_of(cond, x, train, fields)
         else:  # what the weights have learnt with
             kept = saved[1]["facts"]["centre"]
             centre = None if kept is None else Centre.from_dict(kept)
-        config = self.training_ = self._prepare(x[train], len(train), seed, centre)
+        plan = planned(self, x[train], seed, centre)
+        self.denoiser_, self.choices_, self.noise_range_ = plan.denoiser, plan.choices, plan.noise_range
+        self.process_, self.event_shape_ = plan.denoiser.process, tuple(x.shape[1:])
+        self.history_, self.grids_, self.residual_variance_ = [], [], None
+        config = self.training_ = plan.training
         self._snapshots = self._place_of_snapshots(config, resume, snapshots)
         state = initial_state(self.denoiser_.network, config, self.process_, snapshots=self._snapshots)
         if saved is not None:
@@ -373,148 +363,6 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
                 )
             state.facts["history"] = self.history_
             yield progress
-
-    def _prepare(self, x: Tensor, n: int, seed: int, centre: Centre | None) -> TrainingConfig:
-        """Choose what was left at auto, and build the denoiser."""
-        scale = data_scale(x, seed)
-        self.event_shape_ = tuple(x.shape[1:])
-        left = 1.0 if centre is None else centre.least_spread
-        self.noise_range_ = (scale.sigma_min * left, scale.sigma_max)
-        self.choices_ = Description()
-        self.history_ = []
-        self.residual_variance_ = None
-        self.grids_ = []
-        self.process_ = self._choose_process(scale.sigma_max)
-        if self.process == "auto":
-            self.choices_["process"] = Choice(
-                f"EDM, noise up to {scale.sigma_max:.3g}",
-                f"ten times the spread of the data along their leading direction ({scale.leading:.3g})",
-            )
-        self.choices_["sigma_min"] = Choice(
-            f"{self.noise_range_[0]:.3g}",
-            f"neighbours are {scale.neighbour:.3g} apart per entry (kept within .002 and .02)"
-            + ("" if centre is None else f", times {left:.2g}, the spread of what is left to learn"),
-        )
-        gap = prior_gap(self.process_, scale)
-        self.choices_["end of the process"] = Choice(
-            f"{gap:.2g} nats from its prior",
-            "along the leading direction of the data; below 0.01 is noise for any purpose",
-        )
-        if gap > 0.01:
-            warnings.warn(
-                f"the end of the process is not yet noise: {gap:.2g} nats from its prior along the leading direction "
-                "of the data. Sampling would start from the wrong law; use process='auto' or more noise.",
-                PriorMismatch,
-                stacklevel=3,
-            )
-        learned = VarianceRange(self.process_) if self.variance == "learned" else None
-        if learned is not None:
-            self.choices_["variance"] = Choice(
-                "learned by the network, entry by entry", "variance='learned': a place in the range of each step"
-            )
-        if centre is not None:
-            self.choices_["centre"] = Choice(
-                f"the line through condition {centre.condition!r}",
-                f"it leaves {1 - centre.explained:.2g} of the variance to learn",
-            )
-        network = self._build_network(n, seed)
-        device = self._device()
-        scaled = centre is not None and not self.process_.is_discrete
-        config = self._training_config(network, n, scale.time_law, scaled)
-        dtype = precision_for(config, device)
-        self.choices_["precision"] = Choice(
-            "float32" if dtype is None else str(dtype).removeprefix("torch."),
-            f"of the network's arithmetic on {device.type}",
-        )
-        self.denoiser_ = NetworkDenoiser(
-            network.to(device),
-            Precondition(self.prediction),
-            self.process_,
-            self.event_shape_,
-            autocast=dtype,
-            variance=learned,
-            centre=centre,
-        )
-        return config
-
-    def _centre(self, x: Tensor, cond: Condition, rows: np.ndarray) -> Centre | None:
-        """The line through the field that says most of the items by itself, if it says a tenth or more."""
-        step = math.ceil(len(rows) * x[0].numel() / _MEASURED)
-        some = torch.as_tensor(rows[:: max(1, min(step, len(rows) // _LEAST))])
-        fields = {
-            name: Given.of(value)
-            for name, value in (cond or {}).items()
-            if self.conditions_.columns[name].kind in ("field", "lowres")
-        }
-        lines = [
-            Centre.measured(name, x[some], field.value[some])
-            for name, field in fields.items()
-            if field.present is None and field.value.shape == x.shape
-        ]
-        best = max(lines, key=lambda line: line.explained, default=None)
-        return best if best is not None and best.explained >= _WORTH else None
-
-    def _choose_process(self, sigma_max: float) -> Process:
-        if isinstance(self.process, Process):
-            return self.process
-        if self.process == "auto":
-            return EDM(sigma_max)
-        return process_from_dict(self.process)
-
-    def _build_network(self, n: int, seed: int) -> nn.Module:
-        if isinstance(self.network, nn.Module):
-            return self.network
-        kind = Precondition(self.prediction)
-        options = network_options(self.network, self.event_shape_, n, self.process_, kind)
-        if self.variance == "learned":
-            options = _with_variance(options, self.event_shape_[0])
-        options = options | {"conditions": self.conditions_.entries}
-        with torch.random.fork_rng():
-            torch.manual_seed(int(uniform(seed, Stream.WEIGHTS, 0, 1) * 2**53))
-            network = networks.build(options)
-        count = sum(p.numel() for p in network.parameters())
-        per_step = options["kind"] == "per-step"
-        plain = {k: v for k, v in (options["network"] if per_step else options).items() if k != "conditions"}
-        what = plain.pop("kind") + (f" for each of {len(options['labels'])} steps" if per_step else "")
-        self.choices_["network"] = Choice(
-            f"{what}, {count / 1e6:.2g} M parameters", ", ".join(f"{k}={v}" for k, v in plain.items())
-        )
-        return network
-
-    def _training_config(
-        self, network: nn.Module, n: int, time_law: tuple[float, float], scaled: bool
-    ) -> TrainingConfig:
-        given = dict(self.training or {})
-        grid_like = len(self.event_shape_) > 1
-        auto: dict[str, Any] = {"time_mean": time_law[0], "time_std": time_law[1]}
-        if grid_like:
-            auto |= {"batch_size": min(64, max(16, n // 4)), "learning_rate": 2e-3}
-        else:
-            auto |= {"batch_size": min(1024, max(32, n // 4)), "learning_rate": 4e-3, "ema": 0.05}
-            if not self.conditions_.entries and given.get("loss") != "vlb":
-                auto["targets"] = "batch"
-        if isinstance(network, networks.PerStep):  # a network whose step is never drawn learns nothing
-            auto |= {"times": "uniform"}
-        if self.variance == "learned":
-            auto |= {"loss": "hybrid", "times": "uniform"}
-        steps, minutes = self.max_steps, self.minutes
-        if "steps" in given or "minutes" in given:
-            raise ConfigError("training: give the budget as max_steps or minutes of the model, not inside training.")
-        if steps is None and minutes is None:
-            steps = int(min(20_000, max(3_000, 50 * n / (given.get("batch_size") or auto.get("batch_size") or 128))))
-            self.choices_["budget"] = Choice(f"{steps} steps", "50 passes over the data, within 3000 and 20000 steps")
-        config = parse_training(auto | given | {"steps": steps, "minutes": minutes})
-        laws = {
-            "lognormal": (
-                f"log(sigma / alpha) ~ N({config.time_mean:.2f}, {config.time_std:.2f}^2)"
-                + (", times the spread of what is left to learn" if scaled else ""),
-                "around the levels where the data are neither plain nor lost",
-            ),
-            "uniform": ("uniform in time", "each time has its term of the bound, and counts as much as any other"),
-            "resampled": ("steps in proportion to their losses", "weighted so that each counts as much as any other"),
-        }
-        self.choices_["noise levels trained on"] = Choice(*laws[config.times])
-        return config
 
     def _measure_residuals(self, x: Tensor, cond: Condition, rows: np.ndarray, seed: int) -> None:
         if self.variance == "learned":
@@ -1050,14 +898,6 @@ class DiffusionModel(Verbs, DensityMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "denoiser_")
-
-
-def _with_variance(options: dict[str, Any], channels: int) -> dict[str, Any]:
-    """Options of a network with two outputs per channel."""
-    if options["kind"] == "per-step":
-        return options | {"network": _with_variance(options["network"], channels)}
-    name = "out_size" if options["kind"] == "mlp" else "out_channels"
-    return {name: 2 * channels} | options
 
 
 def _warn_of_levels(x: Tensor) -> None:

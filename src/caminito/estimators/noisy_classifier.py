@@ -34,10 +34,10 @@ from caminito._files import read_json, read_tensors, write_json, write_tensors
 from caminito._random import Stream, normal, seed_from, uniform
 from caminito.data import Codec, codec_from_dict, holdout
 from caminito.denoiser import Condition
-from caminito.estimators.choices import Choice, data_scale
+from caminito.estimators.choices import Choice, Description, data_scale
 from caminito.estimators.class_codes import ClassCodes
 from caminito.estimators.conditions import ConditionCodec
-from caminito.estimators.model import Description, DiffusionModel
+from caminito.estimators.model import DiffusionModel
 from caminito.estimators.schema import parse_training
 from caminito.estimators.store import plain
 from caminito.process import Process, process_from_dict, process_to_dict

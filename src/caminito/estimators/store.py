@@ -18,12 +18,12 @@ from caminito._errors import ConfigError, RunError
 from caminito._files import read_json, read_tensors, write_json, write_tensors
 from caminito.data import HashingText, TransformersText, codec_from_dict
 from caminito.denoiser import Centre, NetworkDenoiser, Precondition, ResidualVariance, VarianceRange
-from caminito.estimators.choices import Choice
+from caminito.estimators.choices import Choice, Description
 from caminito.estimators.conditions import ConditionCodec
 from caminito.estimators.frames import Container
 from caminito.estimators.grids import CalibratedGrid
 from caminito.estimators.image import ImageDiffusion
-from caminito.estimators.model import Description, DiffusionModel
+from caminito.estimators.model import DiffusionModel
 from caminito.process import Process, process_from_dict, process_to_dict
 from caminito.sampling import Solver, solver_to_dict
 

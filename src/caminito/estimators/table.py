@@ -16,10 +16,9 @@ from caminito._errors import ConfigError, DataError
 from caminito._random import Stream, seed_from, uniform
 from caminito.data import MAX_CELLS, Column, TableCodec, read_table
 from caminito.estimators.boost_jumps import Boost
-from caminito.estimators.choices import Choice
+from caminito.estimators.choices import Choice, Description
 from caminito.estimators.coded import CodedTable
 from caminito.estimators.denoise_jumps import Denoise
-from caminito.estimators.model import Description
 from caminito.estimators.network_jumps import Network
 from caminito.estimators.ranked import Ranked
 from caminito.estimators.reveal_jumps import Reveal, draws

@@ -12,9 +12,8 @@ from typing import Any
 
 from caminito._errors import ConfigError
 from caminito.data import Column, TableSource
-from caminito.estimators.choices import Choice
+from caminito.estimators.choices import Choice, Description
 from caminito.estimators.coded import CodedTable, moved_columns
-from caminito.estimators.model import Description
 from caminito.estimators.schema import TableConfig
 from caminito.estimators.table import TableDiffusion
 from caminito.estimators.table_choice import candidates, least_rows

@@ -19,10 +19,10 @@ from caminito._files import read_json, read_tensors, write_json, write_tensors
 from caminito.data import TableCodec
 from caminito.denoiser import Boosted, Forest, LeafTree
 from caminito.estimators.boost_jumps import Boost
-from caminito.estimators.choices import Choice
+from caminito.estimators.choices import Choice, Description
 from caminito.estimators.coded import CodedTable
 from caminito.estimators.denoise_jumps import Denoise
-from caminito.estimators.model import Description, DiffusionModel
+from caminito.estimators.model import DiffusionModel
 from caminito.estimators.network_jumps import Network
 from caminito.estimators.ranked import Ranked
 from caminito.estimators.table import TableDiffusion
