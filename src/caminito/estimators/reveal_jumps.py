@@ -18,12 +18,13 @@ from caminito.denoiser import LeafTree, RevealChain
 from caminito.estimators.coded import CodedTable
 from caminito.training import fit_leaves
 
-__all__ = ["Reveal", "TreeKey", "draws", "evenly"]
+__all__ = ["Reveal", "TreeKey", "draws", "evenly", "tree_call"]
 
 Floats = NDArray[np.float64]
 TreeKey = tuple[int, tuple[int, ...]]  # column, and the columns that it is said from
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
+_LARGE = 5000  # rows
 _DONORS = 50_000_000  # that all trees grown for conditions keep: 200 MB
 
 
@@ -39,6 +40,26 @@ def evenly(seed: int, rows: int, first: int = 0) -> Floats:
     return np.asarray((begin + _GOLDEN * (first + np.arange(rows))) % 1.0)
 
 
+def tree_call(table: CodedTable, key: TreeKey, min_rows: int, seed: int) -> Any:
+    """The call that grows a tree: joblib makes it.
+
+    In large tables a leaf that says a category has twice as many rows: what it says are shares, and where all leaves
+    are as small as those of numbers, whole rows come too near to rows of the table.
+    """
+    column, known = key
+    numbers = table.matrix[:, column] if table.ordered[column] else None
+    return delayed(fit_leaves)(
+        table.codes,
+        column,
+        known,
+        numbers=numbers,
+        ordered=table.ordered,
+        min_rows=2 * min_rows if numbers is None and len(table.codes) > _LARGE else min_rows,
+        weights=table.weights,
+        seed=seed,
+    )
+
+
 class Reveal:
     """Chains of trees, one for each order in which columns are asked for, grown when they are.
 
@@ -50,7 +71,7 @@ class Reveal:
     order : sequence of int
         In which columns are revealed where nothing is given.
     min_rows : int
-        Different rows in a leaf.
+        Different rows in a leaf, at least.
     seed : int
     trees : mapping of (column, columns known) to LeafTree, optional
         Those that are grown already.
@@ -85,28 +106,14 @@ class Reveal:
         order = (*given, *chosen, *rest)
         keys = {order[k]: (order[k], tuple(sorted(order[:k]))) for k in range(len(given), len(order))}
         new = [key for key in keys.values() if key not in self.trees]
-        grown = self.trees | dict(zip(new, Parallel(n_jobs=self.n_jobs, prefer="threads")(map(self._tree, new))))
+        calls = (tree_call(self.table, key, self.min_rows, self.seed) for key in new)
+        grown = self.trees | dict(zip(new, Parallel(n_jobs=self.n_jobs, prefer="threads")(calls)))
         trees = {column: grown[key] for column, key in keys.items()}
         usual = {(column, tuple(sorted(self.order[:k]))) for k, column in enumerate(self.order)}
         if (len(self.trees) + len(trees)) * len(self.table.matrix) > _DONORS:
             self.trees = {key: tree for key, tree in self.trees.items() if key in usual}
         self.trees |= {keys[column]: tree for column, tree in trees.items()}
         return RevealChain(order, trees, self.table.codes)
-
-    def _tree(self, key: TreeKey) -> Any:
-        """The call that grows a tree."""
-        table, (column, known) = self.table, key
-        numbers = table.matrix[:, column] if table.ordered[column] else None
-        return delayed(fit_leaves)(
-            table.codes,
-            column,
-            known,
-            numbers=numbers,
-            ordered=table.ordered,
-            min_rows=self.min_rows,
-            weights=table.weights,
-            seed=self.seed,
-        )
 
     def draw(
         self, rows: int, seed: int, *, first: int = 0, attempt: int = 0, where: NDArray[np.intp] | None = None

@@ -560,7 +560,7 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
         if self._rules.rules:
             self.choices_["constraints"] = Choice(self._rules.describe(), "met by every row")
         self.choices_["rows in a leaf"] = Choice(
-            least, "5, more in large tables, fewer where rows repeat; privacy_k at least"
+            least, "5, more from 60 000 rows on, fewer where rows repeat; privacy_k at least"
         )
         self.choices_["copies of training rows"] = Choice(
             f"{best.real_copies:.1%}", f"as among rows kept aside; {best.copies:.1%} of samples were before"

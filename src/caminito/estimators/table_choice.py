@@ -102,11 +102,11 @@ class Trial:
 
 
 def least_rows(table: CodedTable) -> int:
-    """Different rows in a leaf of `reveal`: 5, more in large tables, where that costs nothing, and fewer where most
-    rows are repeated, down to 1: what many rows share is no row's own.
+    """Different rows in a leaf of `reveal`: 5, more in tables of 60 000 rows and more, and fewer where most rows are
+    repeated, down to 1: what many rows share is no row's own.
     """
     rows = len(table.matrix)
-    usual = max(5, min(40, rows // 700))
+    usual = max(5, min(40, rows // 10_000))
     return max(1, min(usual, round(2 * usual * rows / float(table.weights.sum()))))
 
 

@@ -18,17 +18,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import Parallel
 
 from caminito._errors import ConditionError, ConfigError
 from caminito._random import Stream, uniform
 from caminito.denoiser import Codes, LeafTree
 from caminito.estimators.coded import CodedTable
-from caminito.estimators.reveal_jumps import Reveal, TreeKey, draws, evenly
+from caminito.estimators.reveal_jumps import Reveal, TreeKey, draws, evenly, tree_call
 from caminito.estimators.table_constraints import Formula, Range, Rules
 from caminito.estimators.table_explain import Jump, Names
 from caminito.estimators.table_formula import once, solved, value
-from caminito.training import fit_leaves
 
 __all__ = ["BoundReveal", "Wanted", "only_reveal", "refilled", "refuse_unmet", "revealing"]
 
@@ -100,7 +99,8 @@ class BoundReveal(Reveal):
         for number, column in enumerate(self.order):
             known = tuple(sorted(self.order[:number]))
             keys.append((self._said_by(column, known), known))
-        self.trees |= dict(zip(keys, Parallel(n_jobs=self.n_jobs, prefer="threads")(map(self._tree, keys))))
+        calls = (tree_call(self.wide, key, self.min_rows, self.seed) for key in keys)
+        self.trees |= dict(zip(keys, Parallel(n_jobs=self.n_jobs, prefer="threads")(calls)))
         return self
 
     def draw(self, rows: int, seed: int, *, first: int = 0, attempt: int = 0, where: Places | None = None) -> Floats:
@@ -249,22 +249,8 @@ class BoundReveal(Reveal):
         if key not in self.trees:
             if (len(self.trees) + 1) * len(self.table.matrix) > _DONORS:
                 self.trees.clear()
-            self.trees[key] = Parallel(n_jobs=1)([self._tree(key)])[0]
+            self.trees[key] = Parallel(n_jobs=1)([tree_call(self.wide, key, self.min_rows, self.seed)])[0]
         return self.trees[key]
-
-    def _tree(self, key: TreeKey) -> Any:
-        """The call that grows a tree."""
-        wide, (column, known) = self.wide, key
-        return delayed(fit_leaves)(
-            wide.codes,
-            column,
-            known,
-            numbers=wide.matrix[:, column] if wide.ordered[column] else None,
-            ordered=wide.ordered,
-            min_rows=self.min_rows,
-            weights=wide.weights,
-            seed=self.seed,
-        )
 
 
 class _Walk:

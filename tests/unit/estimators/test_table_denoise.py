@@ -85,6 +85,24 @@ def test_large_tables_are_revealed():
     assert candidates("auto", CodedTable(matrix[:5000], codec.columns_)) == ["reveal", "denoise"]
 
 
+@pytest.mark.parametrize(("rows", "least"), [(5000, 5), (20_000, 5), (80_000, 8), (900_000, 40)])
+def test_leaves_stay_small_in_large_tables(rows, least):
+    codec = TableCodec()
+    matrix = codec.fit_encode(pd.DataFrame({"x": np.random.default_rng(0).standard_normal(rows)}))
+    assert least_rows(CodedTable(matrix, codec.columns_)) == least
+
+
+@pytest.mark.parametrize(("rows", "of_categories"), [(4000, 5), (6000, 10)])
+def test_leaves_that_say_categories_are_twice_as_large_in_large_tables(rows, of_categories):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(rows)
+    frame = pd.DataFrame({"x": x, "y": x + rng.standard_normal(rows), "kind": rng.choice(["a", "b"], rows)})
+    reveal = TableDiffusion(mode="reveal", random_state=0).fit(frame)._reveal
+    trees = reveal.chain((0, 2)).trees[1], reveal.chain((0, 1)).trees[2]
+    least = [int((tree.last - tree.first)[tree.feature < 0].min()) for tree in trees]
+    assert least == [5, of_categories]
+
+
 @pytest.mark.parametrize(
     ("nearest", "near", "off"), [(1.0, 0.0, 0.0), (0.4, 1.0, 1.0), (1.8, 0.0, 0.5), (float("nan"), 0.0, 0.0)]
 )
