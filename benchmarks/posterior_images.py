@@ -208,7 +208,7 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
         "draws": args.draws,
         "steps": STEPS,
         "judge_accuracy": accuracy,
-        "minutes": args.minutes,
+        "training_steps": {"told nothing of holes": model.n_steps_, "trained to fill": filling.n_steps_},
         "truth (floor)": {"frechet": brief(frechet_distance(features(net, truth), real))},
         "tasks": out,
         "asked": {

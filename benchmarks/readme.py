@@ -78,6 +78,9 @@ SPANISH = {
     "s.": "s.",
     "898 digits train, 898 judge.": "898 dígitos entrenan y 898 juzgan.",
     "minutes of training each.": "minutos de entrenamiento cada uno.",
+    "steps of training:": "pasos de entrenamiento:",
+    "told nothing of holes": "sin saber de huecos",
+    "trained to fill": "entrenado para rellenar",
     "accuracy of the judging classifier": "acierto del clasificador que juzga",
     "Fréchet distance over that of the better peer": "Distancia de Fréchet entre la del mejor competidor",
     "source of samples": "origen de las muestras",
@@ -790,11 +793,11 @@ def posterior_images(facts: Mapping[str, Any], language: str) -> list[str]:
         "coverage of 90 %",
         "s per draw",
     )
+    steps = ", ".join(f"{say(name, language)} {count}" for name, count in facts.get("training_steps", {}).items())
     told = (
         f"{facts.get('images', DASH)} {say('images,', language)} {facts.get('draws', DASH)} "
         f"{say('draws of each; Fréchet distance of the images themselves', language)} "
-        f"{number(facts.get('truth (floor)', {}).get('frechet'))}; {number(facts.get('minutes'))} "
-        f"{say('minutes of training each.', language)}"
+        f"{number(facts.get('truth (floor)', {}).get('frechet'))}; {say('steps of training:', language)} {steps}."
     )
     return [*table([say(word, language) for word in words], rows), "", told]
 
