@@ -793,11 +793,12 @@ def posterior_images(facts: Mapping[str, Any], language: str) -> list[str]:
         "coverage of 90 %",
         "s per draw",
     )
-    steps = ", ".join(f"{say(name, language)} {count}" for name, count in facts.get("training_steps", {}).items())
+    trained = ", ".join(f"{say(name, language)} {count}" for name, count in facts.get("training_steps", {}).items())
     told = (
         f"{facts.get('images', DASH)} {say('images,', language)} {facts.get('draws', DASH)} "
         f"{say('draws of each; Fréchet distance of the images themselves', language)} "
-        f"{number(facts.get('truth (floor)', {}).get('frechet'))}; {say('steps of training:', language)} {steps}."
+        f"{number(facts.get('truth (floor)', {}).get('frechet'))}; "
+        f"{say('steps of training:', language)} {trained or DASH}."
     )
     return [*table([say(word, language) for word in words], rows), "", told]
 

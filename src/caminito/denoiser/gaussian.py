@@ -25,7 +25,7 @@ from caminito.process.base import Time
 
 __all__ = ["GaussianDenoiser", "Spectrum", "as_given", "rows_times"]
 
-_SINGLE = 1e-5  # of the largest entry: rounding of products over 80 single-precision numbers at worst, 7000 at random
+_PRODUCTS = 84  # roundings that an entry of a covariance may be off by: of as many terms at worst, 7000 at random
 
 
 def as_given(cov: Any) -> Tensor:
@@ -48,12 +48,13 @@ class Spectrum:
         if matrix.ndim == 0 or (matrix.numel() == size and matrix.ndim != 2):
             self.values = matrix.reshape(-1).expand(size).clone()
         elif tuple(matrix.shape) == (size, size):
-            single = cov.is_floating_point() and cov.dtype != torch.float64
-            rounding = _SINGLE * float(matrix.abs().max()) if single else 0.0
+            rounding = 0.0
+            if cov.is_floating_point():
+                rounding = _PRODUCTS * torch.finfo(cov.dtype).eps * float(matrix.abs().max())
             if not torch.allclose(matrix, matrix.T, rtol=1e-9, atol=max(1e-12, rounding)):
                 raise ConfigError("cov: expected a symmetric matrix, got one that is not.")
             self.values, self.basis = torch.linalg.eigh((matrix + matrix.T) / 2)
-            if float(self.values.min()) > -max(1e-10, rounding):
+            if float(self.values.min()) > -max(1e-10, 2 * math.sqrt(size) * rounding):  # of random errors of entries
                 self.values = self.values.clamp_min(0)
         else:
             raise ShapeError(

@@ -911,5 +911,5 @@ def _warn_of_levels(x: Tensor) -> None:
             f"columns {shown} take at most 10 distinct values, and samples will take values between them. "
             "Give them as a condition, or round the samples.",
             FewLevels,
-            stacklevel=3,
+            stacklevel=4,  # fit_iter, fit: who called it
         )

@@ -49,7 +49,7 @@ def line_of(cond: Condition, x: Tensor, rows: np.ndarray, names: list[str]) -> C
     """The line through that of the fields `names` which says most of the items, if it says a tenth or more."""
     step = math.ceil(len(rows) * x[0].numel() / _MEASURED)
     some = torch.as_tensor(rows[:: max(1, min(step, len(rows) // _LEAST))])
-    fields = {name: Given.of((cond or {})[name]) for name in names}
+    fields = {name: Given.of(cond[name]) for name in names} if cond else {}
     lines = [
         Centre.measured(name, x[some], field.value[some])
         for name, field in fields.items()

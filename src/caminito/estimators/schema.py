@@ -73,7 +73,7 @@ class TableConfig(BaseModel):
     mode: Literal["auto", "reveal", "denoise", "boost", "network"] = Field(
         default="auto", description="family of jumps; auto: reveal or denoise, what does better on rows kept aside"
     )
-    min_rows: Literal["auto"] | int = Field(default="auto", description="different rows in a leaf of reveal")
+    min_rows: Literal["auto"] | int = Field(default="auto", description="different rows in a leaf of reveal, at least")
     start: Literal["auto"] | float = Field(default="auto", description="noise that rows begin with, in denoise")
     jitter: Literal["auto"] | float = Field(default="auto", description="noise added at the end, in denoise")
     max_steps: int | None = Field(default=None, ge=1, description="training steps of the network")

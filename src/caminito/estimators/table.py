@@ -53,7 +53,7 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
         boosted trees or by a network, which takes minutes. auto: reveal or denoise, whichever does better on rows kept
         aside, under a gate of privacy.
     min_rows : 'auto' or int
-        Different rows in a leaf of `reveal`.
+        Different rows in a leaf of `reveal`, at least; twice as many where a category is said in more than 5000 rows.
     start, jitter : 'auto' or float
         Of `denoise`: noise that rows begin with, in standard deviations, and noise added at the end, as a share of what
         is not known. More of either takes samples farther from single rows. auto: as the gate asks.
@@ -560,7 +560,9 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
         if self._rules.rules:
             self.choices_["constraints"] = Choice(self._rules.describe(), "met by every row")
         self.choices_["rows in a leaf"] = Choice(
-            least, "5, more from 60 000 rows on, fewer where rows repeat; privacy_k at least"
+            least,
+            "5, more from 60 000 rows on, fewer where rows repeat; privacy_k at least; twice that for categories in "
+            "more than 5000 rows",
         )
         self.choices_["copies of training rows"] = Choice(
             f"{best.real_copies:.1%}", f"as among rows kept aside; {best.copies:.1%} of samples were before"

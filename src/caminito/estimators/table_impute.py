@@ -43,7 +43,7 @@ _STEP = 1000  # of its draws, apart from those of samples
 _ROWS, _SHARE = 5000, 8  # that a tree is grown on, at most: so many, or an eighth of them
 _FEATURES = 12  # columns that a split is looked for among, at most
 _SHOWN = 2 / 3  # of the rows, which splits of further trees are found on
-_SMALL, _LEAST = 1500, 8  # rows of a table times those of a leaf of these trees, which has no more than so many for it
+_SMALL, _LEAST = 1500, 8  # leaves of further trees have 1500 / n rows of a table of n, and at most 8 for that
 _APART = np.array([0.7548776662466927, 0.5698402909980532])  # of a tree and of a donor, from one draw to the next
 _TOGETHER = 5  # draws that change places: a prime
 _FEW, _FORESTS = 10, 4  # draws that use the same trees; how many times other trees, if there are so many draws
@@ -68,7 +68,7 @@ class Imputer:
     among : sequence of int
         Columns that are known, or to be filled.
     min_rows : int
-        Different rows in a leaf.
+        Different rows in a leaf, at least.
     trees, sweeps : int
         Trees of a column for a few draws, of which many have four times as many; how often each hole is drawn again.
     seed : int

@@ -313,8 +313,12 @@ def test_a_covariance_in_single_precision_is_symmetric_to_its_rounding(kind):
     for asymmetric in (rounded.double(), rounded + torch.tensor([[0, 1e-3, 0], [0, 0, 0], [0, 0, 0]])):
         with pytest.raises(ConfigError, match="symmetric"):
             denoiser(asymmetric)
-    flat = torch.tensor([[1.0, 1.0, 1.0]]).T @ torch.tensor([[0.1, 0.1, 0.1]])  # of rank one: eigenvalues 0 to rounding
+    along = torch.tensor([1.0, 0.3, 0.7])
+    flat = along[:, None] * along  # of rank one: eigenvalues 0 to its rounding
+    assert float(torch.linalg.eigvalsh(flat.double()).min()) < -1e-9
     assert bool(torch.isfinite(denoiser(flat).mean(x, 0.5)).all())
+    with pytest.raises(ConfigError, match="negative eigenvalue"):
+        denoiser(flat - 1e-3 * torch.eye(3))
 
 
 def test_a_number_is_taken_in_double_precision():

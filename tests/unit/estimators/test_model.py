@@ -260,8 +260,9 @@ def test_a_process_that_does_not_end_in_noise_is_warned_of():
         np.random.default_rng(0).normal(size=(40, 1)) @ np.ones((1, 50))
         + np.random.default_rng(1).normal(size=(40, 50)) / 10
     )
-    with pytest.warns(PriorMismatch, match="not yet noise"):
+    with pytest.warns(PriorMismatch, match="not yet noise") as told:
         DiffusionModel(process={"kind": "edm", "sigma_max": 1.0}, max_steps=1, network=SMALL, random_state=0).fit(X)
+    assert told[0].filename == __file__
 
 
 def test_the_noise_range_follows_the_leading_direction_of_the_data():

@@ -71,7 +71,7 @@ def test_draws_of_one_cell_are_spread_over_its_law(model):
 @pytest.mark.parametrize("count", [100, 300])
 def test_intervals_of_draws_have_the_truth_as_often_as_they_say(count):
     inside = []
-    for seed in range(3):
+    for seed in range(6):
         rng = np.random.default_rng(seed)
         rows = rng.normal(size=(count + 200, 1)) + 0.7 * rng.normal(size=(count + 200, 4))
         train, test = rows[:count], rows[count:]
@@ -79,7 +79,7 @@ def test_intervals_of_draws_have_the_truth_as_often_as_they_say(count):
         model = TableDiffusion(mode="reveal", random_state=0).fit(train)
         draws = np.stack(model.impute(np.where(hidden, np.nan, test), n_draws=119, random_state=0))
         inside.append(coverage(draws[:, hidden], test[hidden], levels=0.95).share[0])
-    assert 0.92 < np.mean(inside) < 0.98  # 1200 cells: a standard error of 0.007
+    assert 0.92 < np.mean(inside) < 0.98  # one table scatters by .01 to .02: a standard error of less than .01
 
 
 def test_draws_of_columns_that_say_nothing_of_each_other_are_not_locked():
