@@ -60,6 +60,7 @@ __all__ = [
 
 _PROBED, _STEP = 8, 0.05  # rows that a derivative is tried on, and the difference in sigma
 DENSE = 8  # entries seen, up to which the covariance of what is seen is written out
+_CONJUGATE = 0.3  # of their sizes, that two ways in turn may have in common where they should have nothing
 _TRUSTED = 3.0  # times its asymmetry, from which a covariance of a learnt denoiser is trusted
 
 
@@ -393,22 +394,28 @@ def solved(cov: Tensor, r: Tensor) -> Tensor:
 def conjugate(system: Callable[[Tensor], Tensor], r: Tensor, iterations: int, tolerance: float = 1e-12) -> Tensor:
     """u with system(u) = r, row by row, by conjugate gradients from 0.
 
-    A row stops where its residual is `tolerance` of r, and where the system shows itself not to be positive, which that
-    of a learnt denoiser need not be.
+    A row stops where its residual is `tolerance` of r, and where the system shows itself not to be positive, or not to
+    be symmetric by two ways in turn that are not conjugate, which that of a learnt denoiser need not be: what further
+    ways find then is what is wrong with it, and the less noise there is, the larger.
     """
     u, left, way = torch.zeros_like(r), r, r
     size = (left * left).sum(1, keepdim=True)
     enough = tolerance**2 * size
+    before: tuple[Tensor, Tensor, Tensor] | None = None
     for _ in range(min(iterations, r.shape[1])):
         image = system(way)
         curve = (way * image).sum(1, keepdim=True)
         goes = (curve > 0) & (size > enough)
+        if before is not None:
+            way_before, image_before, curve_before = before
+            crossed = torch.stack([way * image_before, way_before * image]).sum(2, keepdim=True).abs().amax(0)
+            goes &= crossed <= _CONJUGATE * (curve * curve_before).clamp_min(0).sqrt()
         if not bool(goes.any()):
             break
         step = torch.where(goes, size / curve.where(goes, torch.ones_like(curve)), torch.zeros_like(size))
-        u, left = u + step * way, left - step * image
-        before, size = size, torch.where(goes, (left * left).sum(1, keepdim=True), torch.zeros_like(size))
-        way = torch.where(goes, left + size / before.clamp_min(torch.finfo(r.dtype).tiny) * way, torch.zeros_like(way))
+        u, left, before = u + step * way, left - step * image, (way, image, curve)
+        last, size = size, torch.where(goes, (left * left).sum(1, keepdim=True), torch.zeros_like(size))
+        way = torch.where(goes, left + size / last.clamp_min(torch.finfo(r.dtype).tiny) * way, torch.zeros_like(way))
     return u
 
 

@@ -23,6 +23,7 @@ from caminito.posterior import (
     posterior,
     tds,
 )
+from caminito.posterior.guides import conjugate
 from caminito.process import VE, VP, Chain, RectifiedFlow
 from caminito.process import grid as grids
 from caminito.testing import Mixture
@@ -287,6 +288,18 @@ def test_a_denoiser_without_derivative_is_refused_by_what_needs_one_and_taken_by
         found = posterior(prior, seen.y[0], noise=0.5, method=method, n=20, steps=3, random_state=0, options=options)
         assert found.method == ("split-smc" if method == "auto" else method)
         assert bool(torch.isfinite(found.samples).all())
+
+
+def test_conjugate_gradients_stop_row_by_row_where_a_system_is_not_symmetric():
+    good, turned = covariance(6), randn(6, 6, seed=7)
+    systems, r = torch.stack([good, good + 0.5 * (turned - turned.T)]), randn(2, 6, seed=8)
+
+    def solved(iterations):
+        return conjugate(lambda v: torch.einsum("bij,bj->bi", systems, v), r, iterations)
+
+    exact = torch.linalg.solve(systems, r)
+    assert torch.allclose(solved(6)[0], exact[0], rtol=1e-8)
+    assert torch.equal(solved(6)[1], solved(1)[1])
 
 
 def test_options_out_of_range_are_refused():
