@@ -25,7 +25,7 @@ from caminito.process.base import Time
 
 __all__ = ["GaussianDenoiser", "Spectrum", "as_given", "rows_times"]
 
-_PRODUCTS = 84  # roundings that an entry of a covariance may be off by: of as many terms at worst, 7000 at random
+_PRODUCTS = 100  # roundings that an entry of a covariance may be off by: of as many terms at worst, 10 000 at random
 
 
 def as_given(cov: Any) -> Tensor:

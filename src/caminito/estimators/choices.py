@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from caminito import nn as networks
 from caminito._errors import ConfigError
-from caminito._random import Stream, normal, permutation
+from caminito._random import Stream, normal, permutation, uniform
 from caminito.denoiser import Precondition
 from caminito.process import Process
 
-__all__ = ["Choice", "DataScale", "Description", "data_scale", "network_options", "prior_gap"]
+__all__ = ["Choice", "DataScale", "Description", "built", "data_scale", "network_options", "prior_gap"]
 
 _ROWS = 2048
 _FEW = 100  # steps that may have a network each without their labels being given
@@ -139,6 +139,21 @@ def network_options(
             "chains, 'per-step'. Use 'auto', or pass all its options."
         )
     return suggested | given
+
+
+def built(options: Mapping[str, Any], seed: int, choices: Description) -> nn.Module:
+    """The network of all its options, first weights by the seed; `choices` is told what it is."""
+    with torch.random.fork_rng():
+        torch.manual_seed(int(uniform(seed, Stream.WEIGHTS, 0, 1) * 2**53))
+        network = networks.build(options)
+    count = sum(p.numel() for p in network.parameters())
+    per_step = options["kind"] == "per-step"
+    plain = {k: v for k, v in (options["network"] if per_step else options).items() if k != "conditions"}
+    what = plain.pop("kind") + (f" for each of {len(options['labels'])} steps" if per_step else "")
+    choices["network"] = Choice(
+        f"{what}, {count / 1e6:.2g} M parameters", ", ".join(f"{k}={v}" for k, v in plain.items())
+    )
+    return network
 
 
 def _labels(process: Process, precondition: Precondition) -> list[float]:

@@ -31,10 +31,10 @@ from torch.nn import functional
 from caminito import nn as networks
 from caminito._errors import ConditionError, ConfigError, DataError, RunError, ShapeError, TimeError
 from caminito._files import read_json, read_tensors, write_json, write_tensors
-from caminito._random import Stream, normal, seed_from, uniform
+from caminito._random import Stream, normal, seed_from
 from caminito.data import Codec, codec_from_dict, holdout
 from caminito.denoiser import Condition
-from caminito.estimators.choices import Choice, Description, data_scale
+from caminito.estimators.choices import Choice, Description, built, data_scale
 from caminito.estimators.class_codes import ClassCodes
 from caminito.estimators.conditions import ConditionCodec
 from caminito.estimators.model import DiffusionModel
@@ -492,15 +492,7 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
                 f"{suggested['kind']!r}. Use 'auto', or pass all its options."
             )
         options = suggested | (dict(asked) if isinstance(asked, Mapping) else {})
-        with torch.random.fork_rng():
-            torch.manual_seed(int(uniform(seed, Stream.WEIGHTS, 0, 1) * 2**53))
-            network = networks.build(options)
-        count = sum(p.numel() for p in network.parameters())
-        kind = options.pop("kind")
-        choices["network"] = Choice(
-            f"{kind}, {count / 1e6:.2g} M parameters", ", ".join(f"{k}={v}" for k, v in options.items())
-        )
-        return network
+        return built(options, seed, choices)
 
     def _training_config(self, model: DiffusionModel, x: Tensor, seed: int, choices: Description) -> TrainingConfig:
         given, n = dict(self.training or {}), len(x)

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from caminito import nn as networks
 from caminito._errors import ConfigError, PriorMismatch
-from caminito._random import Stream, uniform
 from caminito.denoiser import Centre, Condition, NetworkDenoiser, Precondition, VarianceRange
-from caminito.estimators.choices import Choice, DataScale, Description, data_scale, network_options, prior_gap
+from caminito.estimators.choices import Choice, DataScale, Description, built, data_scale, network_options, prior_gap
 from caminito.estimators.schema import parse_training
 from caminito.nn import Given
 from caminito.process import EDM, Process, process_from_dict
@@ -88,8 +87,8 @@ def planned(model: DiffusionModel, x: Tensor, seed: int, centre: Centre | None) 
             f"it leaves {1 - centre.explained:.2g} of the variance to learn",
         )
     kind, device = Precondition(model.prediction), model._device()
-    network = _network(model, event, len(x), process, kind, seed, choices).to(device)
-    training = _training(model, network, len(x), scale, event, choices)
+    network = _network(model, x, process, kind, seed, choices).to(device)
+    training = _training(model, network, x, scale, choices)
     scaled = ", times the spread of what is left to learn" if centre is not None and not process.is_discrete else ""
     laws = {
         "lognormal": (
@@ -138,31 +137,14 @@ def _look_at_the_end(process: Process, scale: DataScale, choices: Description) -
 
 
 def _network(
-    model: DiffusionModel,
-    event: tuple[int, ...],
-    n_items: int,
-    process: Process,
-    kind: Precondition,
-    seed: int,
-    choices: Description,
+    model: DiffusionModel, x: Tensor, process: Process, kind: Precondition, seed: int, choices: Description
 ) -> nn.Module:
     if isinstance(model.network, nn.Module):
         return model.network
-    options = network_options(model.network, event, n_items, process, kind)
+    options = network_options(model.network, tuple(x.shape[1:]), len(x), process, kind)
     if model.variance == "learned":
-        options = _with_variance(options, event[0])
-    options = options | {"conditions": model.conditions_.entries}
-    with torch.random.fork_rng():
-        torch.manual_seed(int(uniform(seed, Stream.WEIGHTS, 0, 1) * 2**53))
-        network = networks.build(options)
-    count = sum(p.numel() for p in network.parameters())
-    per_step = options["kind"] == "per-step"
-    plain = {k: v for k, v in (options["network"] if per_step else options).items() if k != "conditions"}
-    what = plain.pop("kind") + (f" for each of {len(options['labels'])} steps" if per_step else "")
-    choices["network"] = Choice(
-        f"{what}, {count / 1e6:.2g} M parameters", ", ".join(f"{k}={v}" for k, v in plain.items())
-    )
-    return network
+        options = _with_variance(options, x.shape[1])
+    return built(options | {"conditions": model.conditions_.entries}, seed, choices)
 
 
 def _with_variance(options: dict[str, Any], channels: int) -> dict[str, Any]:
@@ -174,20 +156,15 @@ def _with_variance(options: dict[str, Any], channels: int) -> dict[str, Any]:
 
 
 def _training(
-    model: DiffusionModel,
-    network: nn.Module,
-    n_items: int,
-    scale: DataScale,
-    event: tuple[int, ...],
-    choices: Description,
+    model: DiffusionModel, network: nn.Module, x: Tensor, scale: DataScale, choices: Description
 ) -> TrainingConfig:
-    given = dict(model.training or {})
+    given, n = dict(model.training or {}), len(x)
     mean, std = scale.time_law
     auto: dict[str, Any] = {"time_mean": mean, "time_std": std}
-    if len(event) > 1:
-        auto |= {"batch_size": min(64, max(16, n_items // 4)), "learning_rate": 2e-3}
+    if x.ndim > 2:
+        auto |= {"batch_size": min(64, max(16, n // 4)), "learning_rate": 2e-3}
     else:
-        auto |= {"batch_size": min(1024, max(32, n_items // 4)), "learning_rate": 4e-3, "ema": 0.05}
+        auto |= {"batch_size": min(1024, max(32, n // 4)), "learning_rate": 4e-3, "ema": 0.05}
         if not model.conditions_.entries and given.get("loss") != "vlb":
             auto["targets"] = "batch"
     if isinstance(network, networks.PerStep):  # a network whose step is never drawn learns nothing
@@ -199,6 +176,6 @@ def _training(
         raise ConfigError("training: give the budget as max_steps or minutes of the model, not inside training.")
     if steps is None and minutes is None:
         batch = given.get("batch_size") or auto["batch_size"]
-        steps = int(min(20_000, max(3_000, 50 * n_items / batch)))
+        steps = int(min(20_000, max(3_000, 50 * n / batch)))
         choices["budget"] = Choice(f"{steps} steps", "50 passes over the data, within 3000 and 20000 steps")
     return parse_training(auto | given | {"steps": steps, "minutes": minutes})

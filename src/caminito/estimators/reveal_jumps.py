@@ -28,6 +28,11 @@ _LARGE = 5000  # rows
 _DONORS = 50_000_000  # that all trees grown for conditions keep: 200 MB
 
 
+def least_of_categories(table: CodedTable, min_rows: int) -> int:
+    """Different rows in a leaf that says a category, at least."""
+    return min_rows * (2 if len(table.codes) > _LARGE else 1)
+
+
 def draws(seed: int, attempt: int, rows: int, columns: int, first: int = 0) -> Floats:
     """Uniforms of rows first, first + 1, ..., shape (rows, columns)."""
     flat = uniform(seed, Stream.TABLE, 2 * attempt, rows * columns, start=first * columns)
@@ -54,7 +59,7 @@ def tree_call(table: CodedTable, key: TreeKey, min_rows: int, seed: int) -> Any:
         known,
         numbers=numbers,
         ordered=table.ordered,
-        min_rows=2 * min_rows if numbers is None and len(table.codes) > _LARGE else min_rows,
+        min_rows=least_of_categories(table, min_rows) if numbers is None else min_rows,
         weights=table.weights,
         seed=seed,
     )

@@ -23,7 +23,17 @@ from caminito.estimators.network_jumps import Network
 from caminito.estimators.ranked import Ranked
 from caminito.estimators.reveal_jumps import Reveal, draws
 from caminito.estimators.table_checks import check_parameters, row_weights, warn_of_repeated_target
-from caminito.estimators.table_choice import JITTERS, STARTS, TRIED, Trial, candidates, judged, least_rows, tried
+from caminito.estimators.table_choice import (
+    JITTERS,
+    STARTS,
+    TRIED,
+    Trial,
+    candidates,
+    judged,
+    leaf_size,
+    least_rows,
+    tried,
+)
 from caminito.estimators.table_conditions import Asked, asked
 from caminito.estimators.table_constrained import BoundReveal, Wanted, only_reveal, refilled, refuse_unmet, revealing
 from caminito.estimators.table_constraints import Rules
@@ -155,7 +165,8 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
         y : array (n,), optional
             One more column, to ask for by `condition={"y": ...}`; samples come without it.
         sample_weight : array (n,), optional
-            How often each row counts.
+            How many rows like it each row stands for; where that is more than two on average, leaves may have fewer
+            different rows.
         """
         check_parameters(self)
         if isinstance(X, str | Path):
@@ -187,7 +198,8 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
         if self.missing == "fill":
             self._keep(CodedTable(matrix, self._all_columns(), weights))
             holes, filled_in = np.isnan(matrix), self._filler(matrix.shape[1]).fill(matrix, seed)
-            family = self._revealing(self._observed, self._least(self._observed), seed)
+            least = leaf_size(self._observed, self.min_rows, self.privacy_k).value
+            family = self._revealing(self._observed, least, seed)
             matrix = refilled(family, filled_in, holes, seed)[0]
         trees = matrix.shape[1] * max(1, len(matrix) // TRIED)
         expect(trees)
@@ -200,7 +212,8 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
     def _fit(self, matrix: Floats, weights: Floats | None, seed: int) -> None:
         columns = self._all_columns()
         table = CodedTable(matrix, columns, weights)
-        least = self._least(table)
+        leaf = leaf_size(table, self.min_rows, self.privacy_k)
+        least = leaf.value
         order = self._order(len(columns))
         modes = only_reveal(candidates(self.mode, table), self._rules, asked=self.mode != "auto")
         self.choices_ = Description()
@@ -238,7 +251,7 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
         elif best.mode == "reveal":
             self._reveal.fit()
         self._kept_copies, self._attempts = best.kept_copies, best.attempts
-        self._tell(best, modes, least)
+        self._tell(best, modes, leaf)
 
     def sample(
         self,
@@ -487,10 +500,6 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
                 matrix[places, column] = wanted.matrix[where[places], column]
         return matrix
 
-    def _least(self, table: CodedTable) -> int:
-        """Different rows in a leaf of `reveal`."""
-        return max(least_rows(table) if self.min_rows == "auto" else int(self.min_rows), self.privacy_k)
-
     def _revealing(self, table: CodedTable, least: int, seed: int) -> Reveal:
         order = self._order(len(table.columns))
         return revealing(table, order, self._rules, min_rows=least, seed=seed, n_jobs=self.n_jobs)
@@ -538,7 +547,7 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
     def _names(self) -> list[Any]:
         return [*self.codec_.names_, *([] if self._target is None else ["y"])]
 
-    def _tell(self, best: Trial, modes: Sequence[str], least: int) -> None:
+    def _tell(self, best: Trial, modes: Sequence[str], leaf: Choice) -> None:
         why = (
             ", ".join(f"{t.mode} {t.score:.2f} (nearest row {t.nearest:.2f})" for t in self.trials_)
             if len(modes) > 1
@@ -559,11 +568,7 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
             self.choices_ |= {name: c for name, c in self._family.model.describe().items() if name in names}
         if self._rules.rules:
             self.choices_["constraints"] = Choice(self._rules.describe(), "met by every row")
-        self.choices_["rows in a leaf"] = Choice(
-            least,
-            "5, more from 60 000 rows on, fewer where rows repeat; privacy_k at least; twice that for categories in "
-            "more than 5000 rows",
-        )
+        self.choices_["rows in a leaf"] = leaf
         self.choices_["copies of training rows"] = Choice(
             f"{best.real_copies:.1%}", f"as among rows kept aside; {best.copies:.1%} of samples were before"
         )

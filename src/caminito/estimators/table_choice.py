@@ -25,15 +25,28 @@ from caminito._errors import ConfigError
 from caminito._random import Stream, permutation
 from caminito.data import Column
 from caminito.estimators.boost_jumps import Boost
+from caminito.estimators.choices import Choice
 from caminito.estimators.coded import CodedTable, moved_columns
 from caminito.estimators.denoise_jumps import Denoise
 from caminito.estimators.network_jumps import Network
-from caminito.estimators.reveal_jumps import Reveal
+from caminito.estimators.reveal_jumps import Reveal, least_of_categories
 from caminito.estimators.table_constrained import revealing
 from caminito.estimators.table_constraints import Rules
 from caminito.estimators.table_progress import done, expect
 
-__all__ = ["GATE", "JITTERS", "STARTS", "TRIED", "Trial", "candidates", "distances", "judged", "least_rows", "tried"]
+__all__ = [
+    "GATE",
+    "JITTERS",
+    "STARTS",
+    "TRIED",
+    "Trial",
+    "candidates",
+    "distances",
+    "judged",
+    "leaf_size",
+    "least_rows",
+    "tried",
+]
 
 Floats = NDArray[np.float64]
 
@@ -108,6 +121,18 @@ def least_rows(table: CodedTable) -> int:
     rows = len(table.matrix)
     usual = max(5, min(40, rows // 10_000))
     return max(1, min(usual, round(2 * usual * rows / float(table.weights.sum()))))
+
+
+def leaf_size(table: CodedTable, asked: str | int, privacy_k: int) -> Choice:
+    """Different rows in a leaf of `reveal`, at least, and why."""
+    least = least_rows(table) if asked == "auto" else int(asked)
+    why = "asked for" if asked != "auto" else "5, more from 60 000 rows on, fewer where rows repeat"
+    if privacy_k > least:
+        least, why = privacy_k, "privacy_k"
+    of_categories = least_of_categories(table, least)
+    if of_categories > least and not all(table.ordered):
+        why += f"; {of_categories} where a category is said"
+    return Choice(least, why)
 
 
 def candidates(mode: str, table: CodedTable) -> list[str]:

@@ -16,7 +16,7 @@ from caminito.estimators.choices import Choice, Description
 from caminito.estimators.coded import CodedTable, moved_columns
 from caminito.estimators.schema import TableConfig
 from caminito.estimators.table import TableDiffusion
-from caminito.estimators.table_choice import candidates, least_rows
+from caminito.estimators.table_choice import candidates, leaf_size
 from caminito.estimators.table_constrained import only_reveal
 from caminito.estimators.table_constraints import Rules
 
@@ -96,8 +96,7 @@ class TableReading:
             plan["mode"] = Choice(" or ".join(tried), f"{told}; what does better on rows kept aside")
         else:
             plan["mode"] = Choice("reveal", f"{told}; denoise needs half of them, and at most 5000 rows")
-        least = max(least_rows(table) if config.min_rows == "auto" else config.min_rows, config.privacy_k)
-        plan["rows in a leaf"] = Choice(least, "by the number of rows and of those that repeat; privacy_k at least")
+        plan["rows in a leaf"] = leaf_size(table, config.min_rows, config.privacy_k)
         kept = "drawn like any value" if config.missing == "model" else "to be filled"
         holes = [column for column in source.columns if column.has_missing]
         if holes:

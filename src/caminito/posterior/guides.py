@@ -60,7 +60,7 @@ __all__ = [
 
 _PROBED, _STEP = 8, 0.05  # rows that a derivative is tried on, and the difference in sigma
 DENSE = 8  # entries seen, up to which the covariance of what is seen is written out
-_CONJUGATE = 0.3  # of their sizes, that two ways in turn may have in common where they should have nothing
+_CONJUGATE = 0.3  # of their sizes, that ways in turn may have in common; rounding makes .002 at a condition of 1e6
 _TRUSTED = 3.0  # times its asymmetry, from which a covariance of a learnt denoiser is trusted
 
 

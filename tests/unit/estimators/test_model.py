@@ -315,8 +315,9 @@ def test_a_custom_module_is_accepted():
 def test_columns_of_few_values_are_warned_of():
     rng = np.random.default_rng(0)
     X = np.column_stack([rng.normal(size=200), rng.integers(0, 2, 200)])
-    with pytest.warns(FewLevels, match="columns 1 take at most 10"):
+    with pytest.warns(FewLevels, match="columns 1 take at most 10") as told:
         DiffusionModel(max_steps=1, network=SMALL, random_state=0).fit(X)
+    assert told[0].filename == __file__
 
 
 def test_a_solver_is_stored_with_its_options(tmp_path):

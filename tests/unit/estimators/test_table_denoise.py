@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -87,9 +89,7 @@ def test_large_tables_are_revealed():
 
 @pytest.mark.parametrize(("rows", "least"), [(5000, 5), (20_000, 5), (80_000, 8), (400_000, 40)])
 def test_leaves_stay_small_in_large_tables(rows, least):
-    codec = TableCodec()
-    matrix = codec.fit_encode(pd.DataFrame({"x": np.random.default_rng(0).standard_normal(rows)}))
-    assert least_rows(CodedTable(matrix, codec.columns_)) == least
+    assert least_rows(SimpleNamespace(matrix=range(rows), weights=np.array([float(rows)]))) == least
 
 
 @pytest.mark.parametrize(("rows", "of_categories"), [(4000, 5), (6000, 10)])
@@ -118,6 +118,6 @@ def test_noise_at_the_end_takes_samples_as_far_from_training_rows_as_it_was_set_
     X = np.column_stack([z, z @ chance.normal(size=(3, 3)) + 0.3 * chance.normal(size=(160, 3))])
     for trial in TableDiffusion(mode="denoise", random_state=0).fit(X).trials_:
         low, high = trial.options["jitter"] > 0, trial.options["jitter"] < 1  # at an end there is nothing to choose
-        assert trial.nearest > 0.83 or not high  # the aim is .87, the gate ends at .8: with half of that room to spare
-        assert trial.nearest < 0.92 or not low
+        assert trial.nearest > 0.835 or not high  # the aim is .87, and the gate ends at .8: half of that room is left
+        assert trial.nearest < 0.905 or not low
         assert trial.near == 0

@@ -1,5 +1,7 @@
 """Guides: each against its formula in dense matrices, and where it is exact against the exact posterior."""
 
+import math
+
 import pytest
 import torch
 
@@ -16,6 +18,7 @@ from caminito.posterior import (
     ddnm,
     diffpir,
     dps,
+    guides,
     jfps,
     mmps,
     observe,
@@ -300,6 +303,16 @@ def test_conjugate_gradients_stop_row_by_row_where_a_system_is_not_symmetric():
     exact = torch.linalg.solve(systems, r)
     assert torch.allclose(solved(6)[0], exact[0], rtol=1e-8)
     assert torch.equal(solved(6)[1], solved(1)[1])
+
+
+@pytest.mark.parametrize("condition", [1e2, 1e4, 1e6])
+def test_conjugate_gradients_do_not_take_rounding_for_asymmetry(condition, monkeypatch):
+    basis = torch.linalg.qr(randn(50, 50))[0]
+    cov = ((basis * torch.logspace(0, -math.log10(condition), 50, dtype=torch.float64)) @ basis.T).float()
+    cov, r = (cov + cov.T) / 2, randn(4, 50, seed=1).float()
+    found = conjugate(lambda v: v @ cov, r, 50)
+    monkeypatch.setattr(guides, "_CONJUGATE", math.inf)
+    assert torch.equal(found, conjugate(lambda v: v @ cov, r, 50))
 
 
 def test_options_out_of_range_are_refused():
