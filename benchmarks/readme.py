@@ -191,8 +191,9 @@ SPANISH = {
     "fit, CPU-s": "ajuste, s de CPU",
     "fit, MiB": "ajuste, MiB",
     "rows per second": "filas por segundo",
-    "In brackets: what real rows get that the model has not seen.": (
-        "Entre paréntesis: lo que obtienen filas reales que el modelo no ha visto."
+    "In brackets: what real rows get that the model has not seen, and training rows drawn again.": (
+        "Entre paréntesis: lo que obtienen filas reales que el modelo no ha visto, y filas de entrenamiento sacadas otra "
+        "vez."
     ),
     "conditions": "condiciones",
     "rows that break them": "filas que las incumplen",
@@ -576,14 +577,18 @@ def tables_forest27(facts: Mapping[str, Any], language: str) -> list[str]:
 def tables_large(facts: Mapping[str, Any], language: str) -> list[str]:
     """tables_large.json."""
     columns = ("shape", "trend", "c2st", "utility")
-    rows = []
+    lines = []
     for name, found in facts.get("tables", {}).items():
         scores = [found.get(key, {}) for key in columns]
-        cells = [f"{number(score.get('value'))} ({number(score.get('floor'))})" for score in scores]
-        rows.append([name, *cells, number(found.get("fit_cpu")), number(found.get("rows_per_second"))])
+        again = [found.get("rows_again", {}).get(key) for key in columns]
+        cells = [
+            f"{number(score.get('value'))} ({number(score.get('floor'))}{'' if rows is None else ', ' + number(rows)})"
+            for score, rows in zip(scores, again)
+        ]
+        lines.append([name, *cells, number(found.get("fit_cpu")), number(found.get("rows_per_second"))])
     words = ("table", "Shape, %", "Trend, %", "C2ST", "utility", "fit, CPU-s", "rows per second")
-    told = "In brackets: what real rows get that the model has not seen."
-    return [*table([say(word, language) for word in words], rows), "", say(told, language)]
+    told = "In brackets: what real rows get that the model has not seen, and training rows drawn again."
+    return [*table([say(word, language) for word in words], lines), "", say(told, language)]
 
 
 def tables_impute(facts: Mapping[str, Any], language: str) -> list[str]:

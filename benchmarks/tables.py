@@ -44,7 +44,7 @@ from threadpoolctl import threadpool_limits
 import _forest
 from _common import RESULTS, write
 from _forest import KINDS, MADE, SEEDS, SPLITS, Table, load
-from caminito.metrics import table_report
+from caminito.metrics import TableReport, column_shapes, pair_trends, table_report
 
 SIDE = ("iris", "concrete_slump", "yacht_hydrodynamics")
 PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas")
@@ -401,15 +401,23 @@ def on_large(args: argparse.Namespace) -> dict[str, Any]:
     for name in args.tables or LARGE:
         train, test, target = large(name)
         model, fit, _ = timed(make(args.method).fit, train)
-        sample, draw, _ = timed(model.sample, len(train), random_state=0)
-        report = table_report(train, sample, test=test, target=target)
+        samples, seconds = [], 0.0
+        for seed in range(args.made):
+            sample, draw, _ = timed(model.sample, len(train), random_state=seed)
+            samples.append(sample)
+            seconds += draw
+        again = [train.sample(len(train), replace=True, random_state=seed) for seed in range(args.made)]
         found[name] = {
-            **{key: {"value": score.value, "floor": score.floor} for key, score in report.scores.items()},
+            **judged([table_report(train, sample, test=test, target=target) for sample in samples]),
             "fit_cpu": fit,
-            "rows_per_second": len(train) / draw if draw else math.inf,
+            "rows_per_second": len(train) * args.made / seconds if seconds else math.inf,
             "rows": len(train),
             "columns": train.shape[1],
-            "sdmetrics": sdmetrics(train, sample),
+            "sdmetrics": sdmetrics(train, samples),
+            "rows_again": {
+                "shape": float(np.mean([np.mean(list(column_shapes(train, rows).values())) for rows in again])),
+                "trend": float(np.mean([np.mean(list(pair_trends(train, rows).values())) for rows in again])),
+            },
             "memory": in_child(args, args.method, name),
             **model.facts(),
         }
@@ -420,8 +428,18 @@ def on_large(args: argparse.Namespace) -> dict[str, Any]:
     return {"means_without_adult": means, "tables": found}
 
 
-def sdmetrics(real: pd.DataFrame, fake: pd.DataFrame) -> dict[str, float] | None:
-    """Shape and Trend errors by sdmetrics itself, in percent."""
+def judged(reports: Sequence[TableReport]) -> dict[str, dict[str, float]]:
+    """Means over reports of made tables, the deviations of single ones, and the floors."""
+    found = {}
+    for key, score in reports[0].scores.items():
+        values = [report.scores[key].value for report in reports]
+        floors = [report.scores[key].floor for report in reports]
+        found[key] = {"value": float(np.mean(values)), "floor": float(np.mean(floors)), "sd": float(np.std(values))}
+    return found
+
+
+def sdmetrics(real: pd.DataFrame, fakes: Sequence[pd.DataFrame]) -> dict[str, float] | None:
+    """Mean Shape and Trend errors of made tables, by sdmetrics itself, in percent."""
     if importlib.util.find_spec("sdmetrics") is None:
         return None
     properties = importlib.import_module("sdmetrics.reports.single_table._properties")
@@ -432,7 +450,10 @@ def sdmetrics(real: pd.DataFrame, fake: pd.DataFrame) -> dict[str, float] | None
         columns[name] = {"sdtype": "numerical" if number else "categorical"}
     judges = {"shape": properties.ColumnShapes(), "trend": properties.ColumnPairTrends()}
     facts = {"columns": columns}
-    return {name: 100 * (1 - judge.get_score(real.copy(), fake.copy(), facts)) for name, judge in judges.items()}
+    return {
+        name: float(np.mean([100 * (1 - judge.get_score(real.copy(), fake.copy(), facts)) for fake in fakes]))
+        for name, judge in judges.items()
+    }
 
 
 # -- conditions --------------------------------------------------------------------------------------------------------
