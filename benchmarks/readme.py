@@ -192,8 +192,8 @@ SPANISH = {
     "fit, MiB": "ajuste, MiB",
     "rows per second": "filas por segundo",
     "In brackets: what real rows get that the model has not seen, and training rows drawn again.": (
-        "Entre paréntesis: lo que obtienen filas reales que el modelo no ha visto, y filas de entrenamiento sacadas otra "
-        "vez."
+        "Entre paréntesis: lo que obtienen filas reales que el modelo no ha visto, y filas de entrenamiento sacadas "
+        "otra vez."
     ),
     "conditions": "condiciones",
     "rows that break them": "filas que las incumplen",

@@ -431,7 +431,7 @@ def on_large(args: argparse.Namespace) -> dict[str, Any]:
 def judged(reports: Sequence[TableReport]) -> dict[str, dict[str, float]]:
     """Means over reports of made tables, the deviations of single ones, and the floors."""
     found = {}
-    for key, score in reports[0].scores.items():
+    for key in reports[0].scores:
         values = [report.scores[key].value for report in reports]
         floors = [report.scores[key].floor for report in reports]
         found[key] = {"value": float(np.mean(values)), "floor": float(np.mean(floors)), "sd": float(np.std(values))}
