@@ -51,7 +51,7 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 GATE = (0.8, 1.2)
-_AIM = 0.87  # where jitter is set, if it can be
+_AIM = 0.88  # where jitter is set, if it can be
 STARTS = (0.1, 0.3)
 JITTERS = (0.0, 0.4, 1.0)  # between which the distance to the nearest row is taken for a line, at first
 _CLOSER = 2  # further ones, each where the lines so far reach the aim

@@ -118,6 +118,6 @@ def test_noise_at_the_end_takes_samples_as_far_from_training_rows_as_it_was_set_
     X = np.column_stack([z, z @ chance.normal(size=(3, 3)) + 0.3 * chance.normal(size=(160, 3))])
     for trial in TableDiffusion(mode="denoise", random_state=0).fit(X).trials_:
         low, high = trial.options["jitter"] > 0, trial.options["jitter"] < 1  # at an end there is nothing to choose
-        assert trial.nearest > 0.835 or not high  # the aim is .87, and the gate ends at .8: half of that room is left
-        assert trial.nearest < 0.905 or not low
+        assert trial.nearest > 0.84 or not high  # the aim is .88, and the gate ends at .8: half of that room is left
+        assert trial.nearest < 0.92 or not low
         assert trial.near == 0
