@@ -32,6 +32,7 @@ from caminito.estimators.table_choice import (
     judged,
     leaf_size,
     least_rows,
+    smaller_leaf,
     tried,
 )
 from caminito.estimators.table_conditions import Asked, asked
@@ -64,6 +65,7 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
         aside, under a gate of privacy.
     min_rows : 'auto' or int
         Different rows in a leaf of `reveal`, at least; twice as many where a category is said in more than 5000 rows.
+        auto: 5, or 3 where samples of leaves of 5 are as far from training rows as real rows are.
     start, jitter : 'auto' or float
         Of `denoise`: noise that rows begin with, in standard deviations, and noise added at the end, as a share of what
         is not known. More of either takes samples farther from single rows. auto: as the gate asks.
@@ -234,8 +236,14 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
                 starts=STARTS if self.start == "auto" else [float(self.start)],
                 jitters=JITTERS if self.jitter == "auto" else [float(self.jitter)],
                 rules=self._rules,
+                smaller=smaller_leaf(leaf, self.min_rows, self.privacy_k),
                 **how,
             )
+            revealed = [trial.options["min_rows"] for trial in self.trials_ if trial.mode == "reveal"]
+            if revealed and revealed[0] < least:
+                least = revealed[0]
+                self._reveal = self._family = self._revealing(table, least, seed)
+                leaf = leaf_size(table, self.min_rows, self.privacy_k, least)
         best = self.trials_[0]
         self.mode_ = best.mode
         if best.mode == "boost":

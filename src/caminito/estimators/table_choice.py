@@ -45,13 +45,16 @@ __all__ = [
     "judged",
     "leaf_size",
     "least_rows",
+    "smaller_leaf",
     "tried",
 ]
 
 Floats = NDArray[np.float64]
 
 GATE = (0.8, 1.2)
-_AIM = 0.88  # where jitter is set, if it can be
+_AIM = 0.88  # where jitter is set, if it can be, and what smaller leaves have to keep
+_LEAF, _SMALLER = 5, 3  # rows of a leaf of `reveal`, and where samples of such leaves are _FAR from training rows
+_FAR = 0.95
 STARTS = (0.1, 0.3)
 JITTERS = (0.0, 0.4, 1.0)  # between which the distance to the nearest row is taken for a line, at first
 _CLOSER = 2  # further ones, each where the lines so far reach the aim
@@ -119,20 +122,27 @@ def least_rows(table: CodedTable) -> int:
     repeated, down to 1: what many rows share is no row's own.
     """
     rows = len(table.matrix)
-    usual = max(5, min(40, rows // 10_000))
+    usual = max(_LEAF, min(40, rows // 10_000))
     return max(1, min(usual, round(2 * usual * rows / float(table.weights.sum()))))
 
 
-def leaf_size(table: CodedTable, asked: str | int, privacy_k: int) -> Choice:
-    """Different rows in a leaf of `reveal`, at least, and why."""
+def leaf_size(table: CodedTable, asked: str | int, privacy_k: int, found: int | None = None) -> Choice:
+    """Different rows in a leaf of `reveal`, at least, and why; `found` by trial, if it was."""
     least = least_rows(table) if asked == "auto" else int(asked)
     why = "asked for" if asked != "auto" else "5, more from 60 000 rows on, fewer where rows repeat"
     if privacy_k > least:
         least, why = privacy_k, "privacy_k"
+    if found is not None and found < least:
+        least, why = found, f"samples of leaves of {least} are as far from training rows as real rows are"
     of_categories = least_of_categories(table, least)
     if of_categories > least and not all(table.ordered):
         why += f"; {of_categories} where a category is said"
     return Choice(least, why)
+
+
+def smaller_leaf(leaf: Choice, asked: str | int, privacy_k: int) -> int:
+    """Rows of the leaves that are tried where samples of the usual ones are far from training rows; those, if none."""
+    return max(_SMALLER, privacy_k) if asked == "auto" and leaf.value == _LEAF else int(leaf.value)
 
 
 def candidates(mode: str, table: CodedTable) -> list[str]:
@@ -168,6 +178,7 @@ def tried(
     order: Sequence[int],
     *,
     min_rows: int,
+    smaller: int,
     seed: int,
     n_jobs: int | None,
     starts: Sequence[float] = STARTS,
@@ -175,7 +186,8 @@ def tried(
     rules: Rules | None = None,
 ) -> list[Trial]:
     """Trials of all candidates, the best first: those that are not too near to training rows, by score, which is worse
-    by as much as they are too far from them; then the others, the least near first.
+    by as much as they are too far from them; then the others, the least near first. Where samples of `reveal` are far
+    from training rows it is tried with `smaller` leaves, which say more of what goes with what.
     """
     if len(matrix) > TRIED:
         some = np.sort(np.asarray(permutation(seed, Stream.TABLE, 8, len(matrix)))[:TRIED])
@@ -189,15 +201,24 @@ def tried(
         rest = np.setdiff1d(np.arange(len(matrix)), part)
         table = CodedTable(matrix[rest], columns, None if weights is None else weights[rest])
         shown.append((f"on rows kept aside, {number} of {len(parts)}", table, _Judge(table, matrix[part], seed)))
-    for mode in (mode for mode in modes if mode in ("reveal", "boost")):
-        found = []
+
+    def trial(mode: str, least: int) -> Trial:
+        found, options = [], {"min_rows": least}
         for turn, table, judge in shown:
-            chain = revealing(table, order, rules, min_rows=min_rows, seed=seed, n_jobs=n_jobs)
-            boost = Boost(table, chain, min_rows=min_rows, seed=seed, n_jobs=n_jobs) if mode == "boost" else None
+            chain = revealing(table, order, rules, min_rows=least, seed=seed, n_jobs=n_jobs)
+            boost = Boost(table, chain, min_rows=least, seed=seed, n_jobs=n_jobs) if mode == "boost" else None
             family = (boost or chain).fit()
-            found.append(judge.trial(mode, {}, [family.draw(judge.rows, seed + k) for k in range(_DRAWS)]))
+            found.append(judge.trial(mode, options, [family.draw(judge.rows, seed + k) for k in range(_DRAWS)]))
             done(f"{mode} {turn}", len(columns))
-        trials.append(_mean(found))
+        return _mean(found)
+
+    for mode in (mode for mode in modes if mode in ("reveal", "boost")):
+        trials.append(trial(mode, min_rows))
+        if mode == "reveal" and smaller < min_rows and trials[-1].nearest >= _FAR:
+            expect(len(parts) * len(columns))
+            further = trial(mode, smaller)
+            if further.nearest >= _AIM:
+                trials[-1] = further
     for start in starts if "denoise" in modes else ():
         trials.append(_denoised(start, jitters, shown, [matrix[part] for part in parts], seed, n_jobs))
     return sorted(trials, key=lambda trial: (trial.near, trial.score * (1 + trial.off)))

@@ -92,12 +92,26 @@ def test_leaves_stay_small_in_large_tables(rows, least):
     assert least_rows(SimpleNamespace(matrix=range(rows), weights=np.array([float(rows)]))) == least
 
 
+@pytest.mark.parametrize(
+    ("noise", "settings", "least"),
+    [(1e-3, {}, 3), (1.0, {}, 5), (1e-3, {"min_rows": 5}, 5), (1e-3, {"privacy_k": 4}, 4), (1e-3, {"privacy_k": 6}, 6)],
+)
+def test_leaves_are_smaller_where_samples_are_far_from_training_rows(noise, settings, least):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((1500, 1)) + noise * rng.standard_normal((1500, 4))
+    model = TableDiffusion(mode="reveal", random_state=0, **settings).fit(X)
+    tree = model._reveal.chain(()).trees[1]
+    assert int((tree.last - tree.first)[tree.feature < 0].min()) == model.choices_["rows in a leaf"].value == least
+    assert ("far from training rows" in model.choices_["rows in a leaf"].why) == (least < 5)
+    assert model.trials_[0].options == {"min_rows": least}
+
+
 @pytest.mark.parametrize(("rows", "of_categories"), [(4000, 5), (6000, 10)])
 def test_leaves_that_say_categories_are_twice_as_large_in_large_tables(rows, of_categories):
     rng = np.random.default_rng(0)
     x = rng.standard_normal(rows)
     frame = pd.DataFrame({"x": x, "y": x + rng.standard_normal(rows), "kind": rng.choice(["a", "b"], rows)})
-    reveal = TableDiffusion(mode="reveal", random_state=0).fit(frame)._reveal
+    reveal = TableDiffusion(mode="reveal", min_rows=5, random_state=0).fit(frame)._reveal
     trees = reveal.chain((0, 2)).trees[1], reveal.chain((0, 1)).trees[2]
     least = [int((tree.last - tree.first)[tree.feature < 0].min()) for tree in trees]
     assert least == [5, of_categories]
