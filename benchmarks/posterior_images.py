@@ -252,7 +252,12 @@ def shown(args: argparse.Namespace, model: ImageDiffusion, filling: ImageDiffusi
         "guided": task.drawn(model, 4, method="mmps", n_steps=STEPS["mmps"]),
         "trained": task.drawn(filling, 4, method="trained", n_steps=STEPS["trained"]),
     }
-    titles = ["truth", "seen", *(f"{name} {i + 1}" for name in roads for i in range(4)), *(f"{name} spread" for name in roads)]
+    titles = [
+        "truth",
+        "seen",
+        *(f"{name} {i + 1}" for name in roads for i in range(4)),
+        *(f"{name} spread" for name in roads),
+    ]
     for row in range(6):
         seen = np.where(task.hidden[row], np.nan, truth[row].astype(float))
         cells = [

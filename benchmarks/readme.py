@@ -143,6 +143,7 @@ SPANISH = {
     "Caminito, centres": "Caminito, centros",
     "utility": "utilidad",
     "R2 and F1: not measured.": "R2 y F1: sin medir.",
+    "Seeds of the models behind R2 and F1:": "Semillas de los modelos de R2 y F1:",
     "density": "densidad",
     "what": "qué",
     "laws": "leyes",
@@ -561,14 +562,15 @@ def tables_forest27(facts: Mapping[str, Any], language: str) -> list[str]:
         cells = [number(figures.get(key)) for key in shown]
         rows.append([say(name, language), *cells, DASH if seconds is None else number(27 * seconds)])
     outside = facts.get("not_private", [])
-    missing = [] if facts.get("models", True) else [say("R2 and F1: not measured.", language)]
+    seeds = f"{say('Seeds of the models behind R2 and F1:', language)} {facts.get('seeds', DASH)}."
+    models = seeds if facts.get("models", True) else say("R2 and F1: not measured.", language)
     told = [
         f"{len(found)} {say('tables', language)}, {facts.get('splits', DASH)} x {facts.get('made', DASH)}.",
         f"{say('Inside the gate of privacy:', language)} {len(found) - len(outside)}; "
         f"{say('outside:', language)} {', '.join(outside) or DASH}.",
         f"{say('Most memory', language)}: {number(facts.get('most_mib'))} MiB; {say('largest model', language)}: "
         f"{number((facts.get('most_bytes') or float('nan')) / 1e6)} MB.",
-        *missing,
+        models,
     ]
     head = [say("method", language), *shown, say("seconds for all", language)]
     return [*table(head, rows), "", " ".join(told)]
