@@ -143,7 +143,7 @@ SPANISH = {
     "Caminito, centres": "Caminito, centros",
     "utility": "utilidad",
     "R2 and F1: not measured.": "R2 y F1: sin medir.",
-    "Seeds of the models behind R2 and F1:": "Semillas de los modelos de R2 y F1:",
+    "seeds of each model that is taught.": "semillas de cada modelo que aprende.",
     "density": "densidad",
     "what": "qué",
     "laws": "leyes",
@@ -562,7 +562,7 @@ def tables_forest27(facts: Mapping[str, Any], language: str) -> list[str]:
         cells = [number(figures.get(key)) for key in shown]
         rows.append([say(name, language), *cells, DASH if seconds is None else number(27 * seconds)])
     outside = facts.get("not_private", [])
-    seeds = f"{say('Seeds of the models behind R2 and F1:', language)} {facts.get('seeds', DASH)}."
+    seeds = f"R2, F1: {facts.get('seeds', DASH)} {say('seeds of each model that is taught.', language)}"
     models = seeds if facts.get("models", True) else say("R2 and F1: not measured.", language)
     told = [
         f"{len(found)} {say('tables', language)}, {facts.get('splits', DASH)} x {facts.get('made', DASH)}.",

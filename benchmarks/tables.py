@@ -434,7 +434,11 @@ def judged(reports: Sequence[TableReport]) -> dict[str, dict[str, float]]:
     for key in reports[0].scores:
         values = [report.scores[key].value for report in reports]
         floors = [report.scores[key].floor for report in reports]
-        found[key] = {"value": float(np.mean(values)), "floor": float(np.mean(floors)), "sd": float(np.std(values))}
+        found[key] = {
+            "value": float(np.mean(values)),
+            "floor": float(np.mean(floors)),
+            "sd_of_draws": float(np.std(values, ddof=1)),
+        }
     return found
 
 

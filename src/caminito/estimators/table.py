@@ -65,7 +65,7 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
         aside, under a gate of privacy.
     min_rows : 'auto' or int
         Different rows in a leaf of `reveal`, at least; twice as many where a category is said in more than 5000 rows.
-        auto: 5, or 3 where samples of leaves of 5 are as far from training rows as real rows are.
+        auto: 5; 3 where samples are from trees alone and keep .88 of the distance of real rows from training rows.
     start, jitter : 'auto' or float
         Of `denoise`: noise that rows begin with, in standard deviations, and noise added at the end, as a share of what
         is not known. More of either takes samples farther from single rows. auto: as the gate asks.
@@ -236,15 +236,13 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
                 starts=STARTS if self.start == "auto" else [float(self.start)],
                 jitters=JITTERS if self.jitter == "auto" else [float(self.jitter)],
                 rules=self._rules,
-                smaller=smaller_leaf(leaf, self.min_rows, self.privacy_k),
+                smaller=smaller_leaf(table, self.min_rows, self.privacy_k),
                 **how,
             )
-            revealed = [trial.options["min_rows"] for trial in self.trials_ if trial.mode == "reveal"]
-            if revealed and revealed[0] < least:
-                least = revealed[0]
-                self._reveal = self._family = self._revealing(table, least, seed)
-                leaf = leaf_size(table, self.min_rows, self.privacy_k, least)
         best = self.trials_[0]
+        if best.mode == "reveal" and best.options["min_rows"] < least:
+            leaf = leaf_size(table, self.min_rows, self.privacy_k, best)
+            self._reveal = self._family = self._revealing(table, leaf.value, seed)
         self.mode_ = best.mode
         if best.mode == "boost":
             self._family = Boost(table, self._reveal, **how).fit()
@@ -556,8 +554,10 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
         return [*self.codec_.names_, *([] if self._target is None else ["y"])]
 
     def _tell(self, best: Trial, modes: Sequence[str], leaf: Choice) -> None:
+        first = next((trial for trial in self.trials_ if trial.mode == "reveal"), best)
+        compared = [trial for trial in self.trials_ if trial.mode != "reveal" or trial is first]
         why = (
-            ", ".join(f"{t.mode} {t.score:.2f} (nearest row {t.nearest:.2f})" for t in self.trials_)
+            ", ".join(f"{t.mode} {t.score:.2f} (nearest row {t.nearest:.2f})" for t in compared)
             if len(modes) > 1
             else ("asked for" if self.mode != "auto" else "denoise is for numbers without holes, of at most 5000 rows")
         )

@@ -1,10 +1,10 @@
 """Which family of jumps suits a table, found on rows kept aside, under a gate of privacy.
 
-A candidate is fitted to four fifths of the rows and draws as many as the last fifth has, in small tables in turn. Its
-score is the Wasserstein-1 distance of those to the rows kept aside over that of training rows to them: 1 would be as
-good as real data. Of a table of more than 40 000 rows so many are tried, drawn once. The gate asks two things of
-samples: that the median distance to the nearest training row is that of the rows kept aside, within a fifth; and that
-no more of them are training rows than of the rows kept aside.
+A candidate is fitted to four fifths of the rows and draws as many as the last fifth has, at most 400, in small tables
+in turn. Its score is the Wasserstein-1 distance of those to the rows kept aside over that of training rows to them: 1
+would be as good as real data. Of a table of more than 40 000 rows so many are tried, drawn once. The gate asks two
+things of samples: that the median distance to the nearest training row is that of the rows kept aside, within a fifth;
+and that no more of them are training rows than of the rows kept aside.
 Distances are sums over columns: numbers by their range, categories 0 or 1.
 """
 
@@ -52,9 +52,12 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 GATE = (0.8, 1.2)
-_AIM = 0.88  # where jitter is set, if it can be, and what smaller leaves have to keep
-_LEAF, _SMALLER = 5, 3  # rows of a leaf of `reveal`, and where samples of such leaves are _FAR from training rows
-_FAR = 0.95
+_AIM = 0.88  # where jitter is set, if it can be: above the gate by what distances of a few hundred rows may be off
+_LEAF, _SMALLER = 5, 3  # rows of a leaf of `reveal`, and of those that are tried where samples are _FAR
+_FAR, _KEPT = (
+    0.95,
+    0.88,
+)  # of the distance of real rows: from which smaller leaves are tried, and what they have to keep
 STARTS = (0.1, 0.3)
 JITTERS = (0.0, 0.4, 1.0)  # between which the distance to the nearest row is taken for a line, at first
 _CLOSER = 2  # further ones, each where the lines so far reach the aim
@@ -126,23 +129,27 @@ def least_rows(table: CodedTable) -> int:
     return max(1, min(usual, round(2 * usual * rows / float(table.weights.sum()))))
 
 
-def leaf_size(table: CodedTable, asked: str | int, privacy_k: int, found: int | None = None) -> Choice:
-    """Different rows in a leaf of `reveal`, at least, and why; `found` by trial, if it was."""
+def leaf_size(table: CodedTable, asked: str | int, privacy_k: int, smaller: Trial | None = None) -> Choice:
+    """Different rows in a leaf of `reveal`, at least, and why; if smaller ones were taken, those of their trial."""
     least = least_rows(table) if asked == "auto" else int(asked)
     why = "asked for" if asked != "auto" else "5, more from 60 000 rows on, fewer where rows repeat"
     if privacy_k > least:
         least, why = privacy_k, "privacy_k"
-    if found is not None and found < least:
-        least, why = found, f"samples of leaves of {least} are as far from training rows as real rows are"
+    if smaller is not None:
+        why = (
+            f"fewer than {least}: samples are still {smaller.nearest:.2f} times as far from training rows as real rows"
+        )
+        least = smaller.options["min_rows"]
     of_categories = least_of_categories(table, least)
     if of_categories > least and not all(table.ordered):
         why += f"; {of_categories} where a category is said"
     return Choice(least, why)
 
 
-def smaller_leaf(leaf: Choice, asked: str | int, privacy_k: int) -> int:
-    """Rows of the leaves that are tried where samples of the usual ones are far from training rows; those, if none."""
-    return max(_SMALLER, privacy_k) if asked == "auto" and leaf.value == _LEAF else int(leaf.value)
+def smaller_leaf(table: CodedTable, asked: str | int, privacy_k: int) -> int | None:
+    """Rows of the leaves that are tried where samples of the usual ones are far from training rows."""
+    usual = asked == "auto" and len(table.matrix) // 10_000 <= _LEAF == least_rows(table)
+    return max(_SMALLER, privacy_k) if usual and privacy_k < _LEAF else None
 
 
 def candidates(mode: str, table: CodedTable) -> list[str]:
@@ -178,7 +185,7 @@ def tried(
     order: Sequence[int],
     *,
     min_rows: int,
-    smaller: int,
+    smaller: int | None,
     seed: int,
     n_jobs: int | None,
     starts: Sequence[float] = STARTS,
@@ -186,42 +193,60 @@ def tried(
     rules: Rules | None = None,
 ) -> list[Trial]:
     """Trials of all candidates, the best first: those that are not too near to training rows, by score, which is worse
-    by as much as they are too far from them; then the others, the least near first. Where samples of `reveal` are far
-    from training rows it is tried with `smaller` leaves, which say more of what goes with what.
+    by as much as they are too far from them; then the others, the least near first.
+
+    Where samples of `reveal` are far from training rows it is tried with `smaller` leaves too, which say more of what
+    goes with what, and has those if samples keep their distance. The trial of the leaves that it has not comes last.
     """
     if len(matrix) > TRIED:
         some = np.sort(np.asarray(permutation(seed, Stream.TABLE, 8, len(matrix)))[:TRIED])
         matrix, weights = matrix[some], None if weights is None else weights[some]
     parts = np.array_split(np.asarray(permutation(seed, Stream.TABLE, 9, len(matrix))), round(1 / _ASIDE))
     parts = parts[: _SPLITS if len(matrix) <= _SMALL and "boost" not in modes else 1]
-    expect(len(parts) * len(columns) * (len(modes) + (len(starts) - 1) * ("denoise" in modes)))
-    trials = []
+    count = len(modes) + (len(starts) - 1) * ("denoise" in modes) + ("reveal" in modes and smaller is not None)
+    expect(len(parts) * len(columns) * count)
+    trials, left = [], []
     shown: list[tuple[str, CodedTable, _Judge]] = []
     for number, part in enumerate(parts, 1):
         rest = np.setdiff1d(np.arange(len(matrix)), part)
         table = CodedTable(matrix[rest], columns, None if weights is None else weights[rest])
         shown.append((f"on rows kept aside, {number} of {len(parts)}", table, _Judge(table, matrix[part], seed)))
-
-    def trial(mode: str, least: int) -> Trial:
-        found, options = [], {"min_rows": least}
-        for turn, table, judge in shown:
-            chain = revealing(table, order, rules, min_rows=least, seed=seed, n_jobs=n_jobs)
-            boost = Boost(table, chain, min_rows=least, seed=seed, n_jobs=n_jobs) if mode == "boost" else None
-            family = (boost or chain).fit()
-            found.append(judge.trial(mode, options, [family.draw(judge.rows, seed + k) for k in range(_DRAWS)]))
-            done(f"{mode} {turn}", len(columns))
-        return _mean(found)
-
+    how: dict[str, Any] = {"rules": rules, "seed": seed, "n_jobs": n_jobs}
     for mode in (mode for mode in modes if mode in ("reveal", "boost")):
-        trials.append(trial(mode, min_rows))
-        if mode == "reveal" and smaller < min_rows and trials[-1].nearest >= _FAR:
-            expect(len(parts) * len(columns))
-            further = trial(mode, smaller)
-            if further.nearest >= _AIM:
-                trials[-1] = further
+        trials.append(_revealed(mode, min_rows, order, shown, **how))
+        if mode == "reveal" and smaller is not None:
+            if trials[-1].nearest >= _FAR:
+                left.append(_revealed(mode, smaller, order, shown, whole=True, **how))
+                if left[-1].nearest >= _KEPT:
+                    trials[-1], left[-1] = left[-1], trials[-1]
+            else:
+                done("leaves as they are", len(parts) * len(columns))
     for start in starts if "denoise" in modes else ():
         trials.append(_denoised(start, jitters, shown, [matrix[part] for part in parts], seed, n_jobs))
-    return sorted(trials, key=lambda trial: (trial.near, trial.score * (1 + trial.off)))
+    return sorted(trials, key=lambda trial: (trial.near, trial.score * (1 + trial.off))) + left
+
+
+def _revealed(
+    mode: str,
+    least: int,
+    order: Sequence[int],
+    shown: Sequence[tuple[str, CodedTable, _Judge]],
+    *,
+    rules: Rules | None,
+    seed: int,
+    n_jobs: int | None,
+    whole: bool = False,
+) -> Trial:
+    """The trial of `reveal` or `boost` with leaves of so many rows."""
+    found = []
+    for turn, table, judge in shown:
+        chain = revealing(table, order, rules, min_rows=least, seed=seed, n_jobs=n_jobs)
+        boost = Boost(table, chain, min_rows=least, seed=seed, n_jobs=n_jobs) if mode == "boost" else None
+        family = (boost or chain).fit()
+        drawn = [family.draw(judge.rows, seed + k) for k in range(_DRAWS)]
+        found.append(judge.trial(mode, {"min_rows": least}, drawn, whole))
+        done(f"{mode} {turn}, leaves of {least}", len(table.columns))
+    return _mean(found)
 
 
 def _denoised(
@@ -320,15 +345,26 @@ class _Judge:
         self._train = table.matrix[np.asarray(permutation(seed, Stream.TABLE, 11, len(table.matrix)))[: 10 * _ROWS]]
         scale = self._scale = _ranges(table)
         self._floor = _wasserstein(distances(table.matrix[pick], self.aside, table, scale))
-        self._near = float(np.median(distances(self.aside, self._train, table, scale).min(1)))
         self._real = float(table.holds(self.aside).mean())
+        self._near = self._distance(self.aside, self._train)
 
-    def nearest(self, rows: Floats) -> float:
-        """Median distance to the nearest training row over that of the rows kept aside; NaN if that is 0."""
-        near = float(np.median(distances(rows, self._train, self.table, self._scale).min(1)))
-        return near / self._near if self._near > 0 else float("nan")
+    def nearest(self, rows: Floats, whole: bool = False) -> float:
+        """Median distance to the nearest training row over that of the rows kept aside; NaN if that is 0.
 
-    def trial(self, mode: str, options: dict[str, Any], drawn: Sequence[Floats]) -> Trial:
+        Of many training rows some are searched, or the `whole` of them: rows that a sample is made from may be among
+        the others, and it seems farther from them then than it is.
+        """
+        train = self.table.matrix if whole else self._train
+        real = self._distance(self.aside, train) if whole else self._near
+        return self._distance(rows, train) / real if real > 0 else float("nan")
+
+    def _distance(self, rows: Floats, train: Floats) -> float:
+        """Median distance to the nearest training row."""
+        parts = np.array_split(train, math.ceil(len(train) / (10 * _ROWS)))
+        each = [distances(rows, part, self.table, self._scale).min(1) for part in parts]
+        return float(np.median(np.min(each, axis=0)))
+
+    def trial(self, mode: str, options: dict[str, Any], drawn: Sequence[Floats], whole: bool = False) -> Trial:
         table, scale = self.table, self._scale
         scores = [_wasserstein(distances(rows, self.aside, table, scale)) for rows in drawn]
         rows = np.concatenate(drawn)
@@ -336,7 +372,7 @@ class _Judge:
             mode,
             options,
             float(np.mean(scores)) / max(self._floor, 1e-12),
-            self.nearest(rows),
+            self.nearest(rows, whole),
             float(table.holds(rows).mean()),
             self._real,
         )

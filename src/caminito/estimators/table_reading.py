@@ -16,11 +16,13 @@ from caminito.estimators.choices import Choice, Description
 from caminito.estimators.coded import CodedTable, moved_columns
 from caminito.estimators.schema import TableConfig
 from caminito.estimators.table import TableDiffusion
-from caminito.estimators.table_choice import candidates, leaf_size
+from caminito.estimators.table_choice import candidates, leaf_size, smaller_leaf
 from caminito.estimators.table_constrained import only_reveal
 from caminito.estimators.table_constraints import Rules
 
 __all__ = ["TableReading"]
+
+_SMALLER = "the smaller ones if samples keep their distance from training rows; shown on rows kept aside"
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ class TableReading:
             plan["mode"] = Choice(" or ".join(tried), f"{told}; what does better on rows kept aside")
         else:
             plan["mode"] = Choice("reveal", f"{told}; denoise needs half of them, and at most 5000 rows")
-        plan["rows in a leaf"] = leaf_size(table, config.min_rows, config.privacy_k)
+        leaf = leaf_size(table, config.min_rows, config.privacy_k)
+        smaller = smaller_leaf(table, config.min_rows, config.privacy_k) if config.mode in ("auto", "reveal") else None
+        plan["rows in a leaf"] = leaf if smaller is None else Choice(f"{leaf.value} or {smaller}", _SMALLER)
         kept = "drawn like any value" if config.missing == "model" else "to be filled"
         holes = [column for column in source.columns if column.has_missing]
         if holes:

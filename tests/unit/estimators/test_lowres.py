@@ -239,7 +239,7 @@ def test_a_line_is_drawn_by_a_network_that_has_learnt_nothing(digits):
     without = stage.sample(len(X), n_steps=8).astype(float)
     apart = [np.square(each - X).mean((1, 2)) for each in (found, without)]  # both by twice what is open
     share = apart[0].mean() / apart[1].mean()
-    error = share * math.sqrt(sum(each.var() / each.mean() ** 2 / len(X) for each in apart))
+    error = (apart[0] - share * apart[1]).std() / apart[1].mean() / math.sqrt(len(X))
     assert share == pytest.approx(stage.denoiser_.centre.least_spread**2, abs=4 * error)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,8 @@ from caminito import TableDiffusion
 from caminito.data import TableCodec
 from caminito.estimators.coded import CodedTable
 from caminito.estimators.denoise_jumps import Denoise
-from caminito.estimators.table_choice import Trial, candidates, least_rows
+from caminito.estimators.table_choice import Trial, _Judge, candidates, distances, least_rows, tried
+from caminito.estimators.table_progress import watched
 
 
 def bound(rows: int = 1200) -> pd.DataFrame:
@@ -104,6 +106,40 @@ def test_leaves_are_smaller_where_samples_are_far_from_training_rows(noise, sett
     assert int((tree.last - tree.first)[tree.feature < 0].min()) == model.choices_["rows in a leaf"].value == least
     assert ("far from training rows" in model.choices_["rows in a leaf"].why) == (least < 5)
     assert model.trials_[0].options == {"min_rows": least}
+
+
+@pytest.mark.parametrize(
+    ("distances", "modes", "leaves"),
+    [
+        ([0.96, 0.9], ["reveal"], [3, 5]),
+        ([0.96, 0.87], ["reveal"], [5, 3]),
+        ([0.94], ["reveal"], [5]),
+        ([math.nan], ["reveal"], [5]),
+        ([0.96, 0.9], ["reveal", "denoise"], [3, 5]),
+    ],
+)
+def test_smaller_leaves_are_taken_where_samples_keep_their_distance(distances, modes, leaves, monkeypatch):
+    told, seen = iter(distances), []
+    monkeypatch.setattr(_Judge, "nearest", lambda self, rows, whole=False: next(told, 1.3))
+    codec = TableCodec()
+    matrix = codec.fit_encode(bound(1600)[["x", "z", "grid"]])  # one part is kept aside
+    with watched(seen.append):
+        found = tried(matrix, codec.columns_, None, modes, [0, 1, 2], min_rows=5, smaller=3, seed=0, n_jobs=None)
+    assert [trial.options["min_rows"] for trial in found if trial.mode == "reveal"] == leaves
+    assert len(leaves) == 1 or found[-1].options == {"min_rows": leaves[-1]}
+    assert seen[-1].fraction == 1 and len({each.total for each in seen}) == 1
+
+
+def test_all_training_rows_are_searched_where_asked_to():
+    rng = np.random.default_rng(0)
+    codec = TableCodec()
+    matrix = codec.fit_encode(pd.DataFrame(rng.standard_normal((10_300, 2)), columns=["x", "y"]))
+    table = CodedTable(matrix[300:], codec.columns_)
+    judge, copies = _Judge(table, matrix[:300], 0), table.matrix[:300]
+    assert judge.nearest(copies, whole=True) == 0 < judge.nearest(copies)
+    whole = distances(matrix[:300], table.matrix, table, judge._scale).min(1)
+    far = distances(matrix[:300] + 1, table.matrix, table, judge._scale).min(1)
+    assert judge.nearest(matrix[:300] + 1, whole=True) == pytest.approx(np.median(far) / np.median(whole))
 
 
 @pytest.mark.parametrize(("rows", "of_categories"), [(4000, 5), (6000, 10)])
