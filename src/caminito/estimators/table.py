@@ -256,7 +256,6 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
                 self._family.straighten()
         elif best.mode == "reveal":
             self._reveal.fit()
-        self._kept_copies, self._attempts = best.kept_copies, best.attempts
         self._tell(best, modes, leaf)
 
     def sample(
@@ -474,16 +473,23 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
     def _rows(self, rows: int, seed: int, first: int, wanted: Asked | None) -> Floats:
         """Encoded samples; those that repeat a training row are drawn again, as often as they have to be."""
         matrix = self._drawn(np.arange(rows), seed, first, 0, wanted)
-        if self.copies == "allow" or self._kept_copies >= 1:
+        trial = self.trials_[0] if wanted is None else self._answering()
+        if self.copies == "allow" or trial.kept_copies >= 1:
             return matrix
-        coin = np.asarray(uniform(seed, Stream.TABLE, 0, rows, start=first)) >= self._kept_copies
+        coin = np.asarray(uniform(seed, Stream.TABLE, 0, rows, start=first)) >= trial.kept_copies
         again = np.flatnonzero(self._reveal.table.holds(matrix) & coin)
-        for attempt in range(1, self._attempts + 1):
+        for attempt in range(1, trial.attempts + 1):
             if not len(again):
                 break
             matrix[again] = self._drawn(again, seed, first, attempt, wanted)
             again = again[self._reveal.table.holds(matrix[again])]
         return matrix
+
+    def _answering(self) -> Trial:
+        """The trial of what answers conditions, as far as it was tried."""
+        revealed = (trial for trial in self.trials_ if trial.mode == "reveal")
+        least = self._reveal.min_rows
+        return next((t for t in revealed if t.options.get("min_rows", least) == least), self.trials_[0])
 
     def _drawn(self, where: NDArray[np.intp], seed: int, first: int, attempt: int, wanted: Asked | None) -> Floats:
         """Samples number first + where, which rises, as they come at an attempt."""

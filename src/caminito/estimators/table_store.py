@@ -73,8 +73,6 @@ def save_table(model: TableDiffusion, path: Path) -> None:
             "seed": model._seed,
             "mode": model.mode_,
             "trials": [asdict(trial) for trial in model.trials_],
-            "kept_copies": model._kept_copies,
-            "attempts": model._attempts,
             "choices": {name: [choice.value, choice.why] for name, choice in model.choices_.items()},
             "reveal": {"order": reveal.order, "min_rows": reveal.min_rows, "trees": list(reveal.trees)},
             "denoise": None
@@ -127,8 +125,7 @@ def _rebuilt(facts: Mapping[str, Any], path: Path) -> TableDiffusion:
     model.n_features_in_ = len(model.codec_.columns_)
     if all(isinstance(name, str) for name in model.codec_.names_):
         model.feature_names_in_ = np.array(model.codec_.names_, dtype=object)
-    model._seed, model.mode_, model._kept_copies = facts["seed"], facts["mode"], facts["kept_copies"]
-    model._attempts = facts["attempts"]
+    model._seed, model.mode_ = facts["seed"], facts["mode"]
     model.trials_ = [Trial(**trial) for trial in facts["trials"]]
     model.choices_ = Description({name: Choice(*pair) for name, pair in facts["choices"].items()})
     table = CodedTable(arrays["matrix"], model._all_columns(), arrays["weights"])

@@ -228,6 +228,21 @@ def test_samples_repeat_no_training_row_where_rows_kept_aside_never_do():
     assert some["a"].isin([1, 2, 3]).all() and not any(tuple(row) in known for row in some.to_numpy())
 
 
+def test_answers_to_conditions_are_no_copies_either_where_another_family_samples(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(300)
+    X = np.column_stack([x, x + 0.3 * rng.standard_normal(300)])
+    known = {tuple(row) for row in X}
+    allowed = TableDiffusion(copies="allow", random_state=0).fit(X)
+    model = TableDiffusion(random_state=0).fit(X)
+    model.save(tmp_path)
+    assert model.mode_ == "denoise"
+    found = [one.sample(300, condition={0: (-1, 1)}) for one in (allowed, model, caminito.load(tmp_path))]
+    assert sum(tuple(row) in known for row in found[0]) > 20
+    assert not any(tuple(row) in known for row in found[1])
+    assert np.array_equal(found[1], found[2])
+
+
 @pytest.mark.parametrize(("settings", "least"), [({"min_rows": 9}, 9), ({"min_rows": 2, "privacy_k": 12}, 12)])
 def test_every_leaf_of_every_tree_has_so_many_different_rows(settings, least):
     frame = mixed(200)
