@@ -143,6 +143,11 @@ SPANISH = {
     "Caminito, centres": "Caminito, centros",
     "utility": "utilidad",
     "R2 and F1: not measured.": "R2 y F1: sin medir.",
+    "Time over ours:": "Tiempo entre el nuestro:",
+    "memory:": "memoria:",
+    "DCR ratio: distance to training rows over that of real rows; .8 to 1.2 is asked for privacy.": (
+        "Razón DCR: distancia a las filas de entrenamiento entre la de filas reales; por privacidad se pide de .8 a 1.2."
+    ),
     "seeds of each model that is taught.": "semillas de cada modelo que aprende.",
     "density": "densidad",
     "what": "qué",
@@ -645,9 +650,19 @@ def tables_side(facts: Mapping[str, Any], language: str) -> list[str]:
             figures = found.get(method, {})
             keys = ("W_train", "W_test", "cov_train", "cov_test", "dcr_ratio", "cpu_seconds")
             memory = figures.get("memory", {}).get("fit_mib")
-            rows.append([f"{name}, {method}", *(number(figures.get(key)) for key in keys), number(memory)])
-    words = ("table", "W_train", "W_test", "cov_train", "cov_test", "DCR ratio", "CPU-s", "MiB")
-    return table([say(word, language) for word in words], rows)
+            use = figures.get("R2", figures.get("F1"))
+            rows.append([f"{name}, {method}", *(number(figures.get(key)) for key in keys), number(use), number(memory)])
+    words = ("table", "W_train", "W_test", "cov_train", "cov_test", "DCR ratio", "CPU-s", "R2, F1", "MiB")
+    ratios = {
+        key: [found.get(key) for found in facts.get("tables", {}).values()] for key in ("time_ratio", "memory_ratio")
+    }
+    told = [
+        f"{facts.get('splits', DASH)} x {facts.get('made', DASH)}.",
+        f"{say('Time over ours:', language)} {', '.join(map(number, ratios['time_ratio']))};",
+        f"{say('memory:', language)} {', '.join(map(number, ratios['memory_ratio']))}.",
+        say("DCR ratio: distance to training rows over that of real rows; .8 to 1.2 is asked for privacy.", language),
+    ]
+    return [*table([say(word, language) for word in words], rows), "", " ".join(told)]
 
 
 def density_law(facts: Mapping[str, Any], language: str) -> list[str]:
