@@ -146,7 +146,7 @@ SPANISH = {
     "Time over ours:": "Tiempo entre el nuestro:",
     "memory:": "memoria:",
     "DCR ratio: distance to training rows over that of real rows; .8 to 1.2 is asked for privacy.": (
-        "Razón DCR: distancia a las filas de entrenamiento entre la de filas reales; por privacidad se pide de .8 a 1.2."
+        "Razón DCR: distancia a las filas de entrenamiento entre la de filas reales; por privacidad, de .8 a 1.2."
     ),
     "seeds of each model that is taught.": "semillas de cada modelo que aprende.",
     "density": "densidad",
