@@ -26,7 +26,7 @@ from caminito._random import Stream, normal, permutation, uniform
 from caminito.denoiser import Precondition
 from caminito.process import Process
 
-__all__ = ["Choice", "DataScale", "Description", "built", "data_scale", "network_options", "prior_gap"]
+__all__ = ["Choice", "DataScale", "Description", "data_scale", "network_options", "prior_gap", "seeded_network"]
 
 _ROWS = 2048
 _FEW = 100  # steps that may have a network each without their labels being given
@@ -141,7 +141,7 @@ def network_options(
     return suggested | given
 
 
-def built(options: Mapping[str, Any], seed: int, choices: Description) -> nn.Module:
+def seeded_network(options: Mapping[str, Any], seed: int, choices: Description) -> nn.Module:
     """The network of all its options, first weights by the seed; `choices` is told what it is."""
     with torch.random.fork_rng():
         torch.manual_seed(int(uniform(seed, Stream.WEIGHTS, 0, 1) * 2**53))

@@ -34,7 +34,7 @@ from caminito._files import read_json, read_tensors, write_json, write_tensors
 from caminito._random import Stream, normal, seed_from
 from caminito.data import Codec, codec_from_dict, holdout
 from caminito.denoiser import Condition
-from caminito.estimators.choices import Choice, Description, built, data_scale
+from caminito.estimators.choices import Choice, Description, data_scale, seeded_network
 from caminito.estimators.class_codes import ClassCodes
 from caminito.estimators.conditions import ConditionCodec
 from caminito.estimators.model import DiffusionModel
@@ -492,7 +492,7 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
                 f"{suggested['kind']!r}. Use 'auto', or pass all its options."
             )
         options = suggested | (dict(asked) if isinstance(asked, Mapping) else {})
-        return built(options, seed, choices)
+        return seeded_network(options, seed, choices)
 
     def _training_config(self, model: DiffusionModel, x: Tensor, seed: int, choices: Description) -> TrainingConfig:
         given, n = dict(self.training or {}), len(x)

@@ -18,7 +18,15 @@ from torch import Tensor, nn
 from caminito import nn as networks
 from caminito._errors import ConfigError, PriorMismatch
 from caminito.denoiser import Centre, Condition, NetworkDenoiser, Precondition, VarianceRange
-from caminito.estimators.choices import Choice, DataScale, Description, built, data_scale, network_options, prior_gap
+from caminito.estimators.choices import (
+    Choice,
+    DataScale,
+    Description,
+    data_scale,
+    network_options,
+    prior_gap,
+    seeded_network,
+)
 from caminito.estimators.schema import parse_training
 from caminito.nn import Given
 from caminito.process import EDM, Process, process_from_dict
@@ -144,7 +152,7 @@ def _network(
     options = network_options(model.network, tuple(x.shape[1:]), len(x), process, kind)
     if model.variance == "learned":
         options = _with_variance(options, x.shape[1])
-    return built(options | {"conditions": model.conditions_.entries}, seed, choices)
+    return seeded_network(options | {"conditions": model.conditions_.entries}, seed, choices)
 
 
 def _with_variance(options: dict[str, Any], channels: int) -> dict[str, Any]:

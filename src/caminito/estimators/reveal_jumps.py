@@ -18,7 +18,7 @@ from caminito.denoiser import LeafTree, RevealChain
 from caminito.estimators.coded import CodedTable
 from caminito.training import fit_leaves
 
-__all__ = ["Reveal", "TreeKey", "draws", "evenly", "tree_call"]
+__all__ = ["Reveal", "TreeKey", "draws", "evenly", "least_of_categories", "tree_call"]
 
 Floats = NDArray[np.float64]
 TreeKey = tuple[int, tuple[int, ...]]  # column, and the columns that it is said from
@@ -29,7 +29,11 @@ _DONORS = 50_000_000  # that all trees grown for conditions keep: 200 MB
 
 
 def least_of_categories(table: CodedTable, min_rows: int) -> int:
-    """Different rows in a leaf that says a category, at least."""
+    """Different rows in a leaf that says a category, at least: twice as many in large tables.
+
+    What such a leaf says are shares, and where all leaves are as small as those of numbers, whole rows come too near to
+    rows of the table.
+    """
     return min_rows * (2 if len(table.codes) > _LARGE else 1)
 
 
@@ -46,11 +50,7 @@ def evenly(seed: int, rows: int, first: int = 0) -> Floats:
 
 
 def tree_call(table: CodedTable, key: TreeKey, min_rows: int, seed: int) -> Any:
-    """The call that grows a tree: joblib makes it.
-
-    In large tables a leaf that says a category has twice as many rows: what it says are shares, and where all leaves
-    are as small as those of numbers, whole rows come too near to rows of the table.
-    """
+    """The call that grows a tree: joblib makes it."""
     column, known = key
     numbers = table.matrix[:, column] if table.ordered[column] else None
     return delayed(fit_leaves)(

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy.stats import ks_2samp
 
+import caminito
 from caminito import TableDiffusion
 from caminito.data import TableCodec
 from caminito.estimators.coded import CodedTable
@@ -98,7 +99,7 @@ def test_leaves_stay_small_in_large_tables(rows, least):
     ("noise", "settings", "least"),
     [(1e-3, {}, 3), (1.0, {}, 5), (1e-3, {"min_rows": 5}, 5), (1e-3, {"privacy_k": 4}, 4), (1e-3, {"privacy_k": 6}, 6)],
 )
-def test_leaves_are_smaller_where_samples_are_far_from_training_rows(noise, settings, least):
+def test_leaves_are_smaller_where_samples_are_far_from_training_rows(noise, settings, least, tmp_path):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((1500, 1)) + noise * rng.standard_normal((1500, 4))
     model = TableDiffusion(mode="reveal", random_state=0, **settings).fit(X)
@@ -106,6 +107,8 @@ def test_leaves_are_smaller_where_samples_are_far_from_training_rows(noise, sett
     assert int((tree.last - tree.first)[tree.feature < 0].min()) == model.choices_["rows in a leaf"].value == least
     assert ("far from training rows" in model.choices_["rows in a leaf"].why) == (least < 5)
     assert model.trials_[0].options == {"min_rows": least}
+    model.save(tmp_path)
+    assert np.array_equal(caminito.load(tmp_path).sample(30, random_state=1), model.sample(30, random_state=1))
 
 
 @pytest.mark.parametrize(
