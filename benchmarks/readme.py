@@ -196,6 +196,7 @@ SPANISH = {
     "two modes d=64 of unequal width": "two modes d=64 de distinta anchura",
     "fit, CPU-s": "ajuste, s de CPU",
     "fit, MiB": "ajuste, MiB",
+    "fit, s on two threads": "ajuste, s con dos hilos",
     "rows per second": "filas por segundo",
     "In brackets: what real rows get that the model has not seen, and training rows drawn again.": (
         "Entre paréntesis: lo que obtienen filas reales que el modelo no ha visto, y filas de entrenamiento sacadas "
@@ -634,11 +635,19 @@ def tables_conditions(facts: Mapping[str, Any], language: str) -> list[str]:
 
 def tables_million(facts: Mapping[str, Any], language: str) -> list[str]:
     """tables_million.json."""
+    keys = ("fit_wall", "fit_cpu", "fit_mib", "draw_cpu", "draw_mib")
     rows = [
-        [number(int(count)), *(number(found.get(key)) for key in ("fit_cpu", "fit_mib", "draw_cpu", "draw_mib"))]
+        [number(int(count)), *(number(found.get(key)) for key in keys)]
         for count, found in facts.get("rows", {}).items()
     ]
-    words = ("rows of 20 columns", "fit, CPU-s", "fit, MiB", "as many rows drawn, CPU-s", "drawn, MiB")
+    words = (
+        "rows of 20 columns",
+        "fit, s on two threads",
+        "fit, CPU-s",
+        "fit, MiB",
+        "as many rows drawn, CPU-s",
+        "drawn, MiB",
+    )
     return table([say(word, language) for word in words], rows)
 
 
