@@ -11,8 +11,9 @@
     python benchmarks/tables.py --part forest27 [--method caminito|bootstrap|oracle] [--tables iris wine]
 
 Each part writes results/tables_PART.json, for a baseline results/scratch_tables_PART_METHOD.json. Seconds are of
-`time.process_time`, on one thread but for `million`. Memory is the peak of a child process over what it held when everything was imported
-and the training table was there. Distances, coverage, W1: _forest.py; Shape, Trend, C2ST: `caminito.metrics`.
+`time.process_time`, on one thread but for `million`. Memory is the peak of a child process over what it held when
+everything was imported and the training table was there. Distances, coverage, W1: _forest.py; Shape, Trend, C2ST:
+`caminito.metrics`.
 """
 
 from __future__ import annotations
