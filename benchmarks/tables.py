@@ -621,7 +621,7 @@ def draw(rows: dict[int, dict[str, Any]], path: Path) -> None:
     left.plot(counts, make_, color=style.GENERATED, marker="o", markersize=4, label="draw as many rows")
     right.plot(counts, memory, color=style.REAL, marker="o", markersize=4)
     for axes, title, unit, last in (
-        (left, "Time on one thread", "CPU-seconds", fit),
+        (left, "Time, of two threads for the fit", "CPU-seconds", fit),
         (right, "Peak memory", "MiB", memory),
     ):
         guide = last[-1] * counts / counts[-1]
