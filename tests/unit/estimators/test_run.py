@@ -249,7 +249,10 @@ def test_a_cut_checkpoint_is_refused_on_resume(digits: Source, tmp_path: Path) -
         next(run.train(digits, resume=True))
 
 
-def test_what_is_not_a_run_is_named_with_the_runs_near_by(trained: Run, tmp_path: Path) -> None:
+def test_what_is_not_a_run_is_named_with_the_runs_near_by(
+    trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # away from runs of the folder that the tests are started in
     with pytest.raises(RunError, match="nothing at this path.*caminito train"):
         load(tmp_path / "absent")
     with pytest.raises(RunError, match="no config.yaml"):
