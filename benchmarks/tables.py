@@ -165,7 +165,7 @@ class Peer:
         return {"options": self.options or "defaults"}
 
 
-METHODS: dict[str, Callable[[], Any]] = {"caminito": Caminito, "bootstrap": Bootstrap, "oracle": Oracle}
+METHODS: dict[str, Callable[..., Any]] = {"caminito": Caminito, "bootstrap": Bootstrap, "oracle": Oracle}
 
 
 def make(name: str, table: Table | None = None, options: dict[str, Any] | None = None) -> Any:
@@ -174,7 +174,7 @@ def make(name: str, table: Table | None = None, options: dict[str, Any] | None =
         if table is None:
             raise SystemExit("ForestDiffusion is measured by --part side.")
         return Peer(table, **(options or {}))
-    return METHODS[name]()
+    return METHODS[name](**(options or {}))
 
 
 # -- time and memory ---------------------------------------------------------------------------------------------------
@@ -233,8 +233,7 @@ def child(asked: dict[str, Any]) -> None:
     else:
         table = None
         frame = mixed(asked["rows"]) if asked["part"] == "million" else large(asked["table"])[0]
-    on_cores = asked["part"] == "million" and asked["method"] == "caminito"
-    warm = Caminito(JOBS) if on_cores else make(asked["method"], table, asked.get("options"))
+    warm = make(asked["method"], table, asked.get("options"))
     for name in ("sklearn.ensemble", "sklearn.tree", "scipy.stats", "scipy.optimize", "scipy.spatial.distance"):
         importlib.import_module(name)
     give_back()
@@ -599,9 +598,9 @@ def mixed(n: int, seed: int = 0) -> pd.DataFrame:
 
 def million(args: argparse.Namespace) -> dict[str, Any]:
     """Time and memory against rows, each count in a process of its own."""
-    rows = {}
+    rows, options = {}, {"jobs": JOBS} if args.method == "caminito" else None
     for count in args.rows or COUNTS:
-        rows[str(count)] = in_child(args, args.method, "mixed", rows=count)
+        rows[str(count)] = in_child(args, args.method, "mixed", rows=count, options=options)
         print(count, rows[str(count)], flush=True)
     good = {int(count): figures for count, figures in rows.items() if "failed" not in figures}
     if len(good) > 1:

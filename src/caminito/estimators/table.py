@@ -65,7 +65,7 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
         aside, under a gate of privacy.
     min_rows : 'auto' or int
         Different rows in a leaf of `reveal`, at least; twice as many where a category is said in more than 5000 rows.
-        auto: 5; 3 where samples are from trees alone and keep .88 of the distance of real rows from training rows.
+        auto: 5; 3 where `reveal` draws the samples and they keep .88 of the distance of real rows from training rows.
     start, jitter : 'auto' or float
         Of `denoise`: noise that rows begin with, in standard deviations, and noise added at the end, as a share of what
         is not known. More of either takes samples farther from single rows. auto: as the gate asks.
@@ -488,8 +488,7 @@ class TableDiffusion(OneToOneFeatureMixin, TransformerMixin, DensityMixin, BaseE
     def _answering(self) -> Trial:
         """The trial of what answers conditions, as far as it was tried."""
         revealed = (trial for trial in self.trials_ if trial.mode == "reveal")
-        least = self._reveal.min_rows
-        return next((t for t in revealed if t.options.get("min_rows", least) == least), self.trials_[0])
+        return next((t for t in revealed if t.options["min_rows"] == self._reveal.min_rows), self.trials_[0])
 
     def _drawn(self, where: NDArray[np.intp], seed: int, first: int, attempt: int, wanted: Asked | None) -> Floats:
         """Samples number first + where, which rises, as they come at an attempt."""

@@ -54,10 +54,8 @@ Floats = NDArray[np.float64]
 GATE = (0.8, 1.2)
 _AIM = 0.88  # where jitter is set, if it can be: above the gate by what distances of a few hundred rows may be off
 _LEAF, _SMALLER = 5, 3  # rows of a leaf of `reveal`, and of those that are tried where samples are _FAR
-_FAR, _KEPT = (
-    0.95,
-    0.88,
-)  # of the distance of real rows: from which smaller leaves are tried, and what they have to keep
+_FAR = 0.95  # of the distance of real rows, from which smaller leaves are tried
+_KEPT = 0.88  # of it, that samples of smaller leaves have to keep
 STARTS = (0.1, 0.3)
 JITTERS = (0.0, 0.4, 1.0)  # between which the distance to the nearest row is taken for a line, at first
 _CLOSER = 2  # further ones, each where the lines so far reach the aim

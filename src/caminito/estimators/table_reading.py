@@ -22,7 +22,7 @@ from caminito.estimators.table_constraints import Rules
 
 __all__ = ["TableReading"]
 
-_SMALLER = "the smaller ones if samples keep their distance from training rows; shown on rows kept aside"
+_OR_SMALLER = "the smaller ones if samples keep their distance from training rows, as rows kept aside show"
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class TableReading:
             plan["mode"] = Choice("reveal", f"{told}; denoise needs half of them, and at most 5000 rows")
         leaf = leaf_size(table, config.min_rows, config.privacy_k)
         smaller = smaller_leaf(table, config.min_rows, config.privacy_k) if config.mode in ("auto", "reveal") else None
-        plan["rows in a leaf"] = leaf if smaller is None else Choice(f"{leaf.value} or {smaller}", _SMALLER)
+        plan["rows in a leaf"] = leaf if smaller is None else Choice(f"{leaf.value} or {smaller}", _OR_SMALLER)
         kept = "drawn like any value" if config.missing == "model" else "to be filled"
         holes = [column for column in source.columns if column.has_missing]
         if holes:
