@@ -35,6 +35,7 @@ _LEAST = 0.05  # noise of the last level, in standard deviations
 _ENDED = 1 << 31  # attempt of the walks whose ends are measured
 _THIN = 1e-6  # least variance of a direction
 _VALUES = 1_000_000  # of all leaves of a model together: 4 MB
+_STRETCHES = 3  # times that the covariance of ends is mended
 _FITTED = 200_000  # rows that forests of so few leaves are fitted to; of more, a sample
 
 
@@ -65,6 +66,10 @@ class Denoise:
         Quantiles of the ends of walks, in standard deviations. Where they are known a sample takes the value that
         training rows have at the same share: forests draw values to the middle of their column, and small tables alone
         are better for it.
+    stretch : array (m, m), optional
+        What ends are multiplied by before, so that columns vary together as those of the rows do: forests draw them to
+        the middle by a share of its own along each axis, and then lines through the samples are not those through the
+        rows.
     """
 
     name = "denoise"
@@ -90,13 +95,13 @@ class Denoise:
         self.mean = np.average(part, axis=0, weights=table.weights)
         self.scale = np.sqrt(np.average((part - self.mean) ** 2, axis=0, weights=table.weights))
         self.along = along
-        self._axes: Floats | None
-        self._back: Floats | None
-        self._axes, self._back = (
-            _uncorrelated((part - self.mean) / self.scale, table.weights) if along else (None, None)
-        )
+        self._axes: Floats | None = None
+        self._back: Floats | None = None
+        if along:
+            self._back, self._axes = _roots(_covariance(self._standard(part), table.weights))
         self.spread = np.zeros(len(self.moved))
         self.ends: Floats | None = None
+        self.stretch: Floats | None = None
         self._kept = [j for j in range(table.matrix.shape[1]) if j not in self.moved]
         self._process = EDM(start)
         sigmas = torch.from_numpy(np.geomspace(start, min(_LEAST, start / 2), levels))
@@ -149,10 +154,23 @@ class Denoise:
         return matrix
 
     def straighten(self) -> Denoise:
-        """Walk some rows, with the jitter that they have, and keep the quantiles of their ends."""
+        """Walk some rows, with the jitter that they have, and keep what gives their ends the quantiles of the rows and,
+        where noise is along the columns, their covariance.
+
+        Quantiles change the covariance a little, so what was left of it is mended again.
+        """
         walks = min(ENDS, 4 * len(self.table.matrix))
         _, part = self._walked(walks, self.seed, 0, _ENDED, None, None)
-        self.ends = np.quantile((part - self.mean) / self.scale, PLACES, axis=0)
+        ends = self._standard(part)
+        if not self.along:
+            self.ends = np.quantile(ends, PLACES, axis=0)
+            return self
+        wanted = _covariance(self._standard(self.table.matrix[:, self.moved]), self.table.weights)
+        seen, self.stretch = ends, np.eye(len(self.moved))
+        for _ in range(_STRETCHES):
+            self.stretch = self.stretch @ _carrying(_covariance(seen), wanted)
+            self.ends = np.quantile(ends @ self.stretch, PLACES, axis=0)
+            seen = self._standard(self._seen(part))
         return self
 
     def _walked(
@@ -183,7 +201,8 @@ class Denoise:
     def _seen(self, part: Floats) -> Floats:
         """Within the range of the data, and on its values where a column has steps or values it often takes."""
         if self.ends is not None:
-            return self._ranks.decode(straightened((part - self.mean) / self.scale, self.ends))
+            ends = self._standard(part)
+            return self._ranks.decode(straightened(ends if self.stretch is None else ends @ self.stretch, self.ends))
         for place, j in enumerate(self.moved):
             values, column = self.table.values[j], self.table.columns[j]
             part[:, place] = np.clip(part[:, place], values[0], values[-1])
@@ -199,16 +218,29 @@ class Denoise:
         snapped = [column.step is not None or bool(column.atoms) for column in columns]
         return RankNormal(self.table.matrix[repeated(self.table.weights)][:, self.moved], snapped)
 
+    def _standard(self, part: Floats) -> Floats:
+        return np.asarray((part - self.mean) / self.scale)
+
     def _scaled(self, matrix: Floats) -> Floats:
-        scaled = (matrix[:, self.moved] - self.mean) / self.scale
+        scaled = self._standard(matrix[:, self.moved])
         return np.asarray(scaled if self._axes is None else scaled @ self._axes)
 
     def _others(self, matrix: Floats) -> Floats:
         return np.nan_to_num(matrix[:, self._kept], nan=-1.0)
 
 
-def _uncorrelated(scaled: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """What takes scaled columns to uncorrelated ones, and back."""
-    size, axes = np.linalg.eigh(np.atleast_2d(np.cov(scaled.T, aweights=weights, bias=True)))
+def _covariance(scaled: Floats, weights: Floats | None = None) -> Floats:
+    return np.atleast_2d(np.cov(scaled.T, aweights=weights, bias=True))
+
+
+def _roots(cov: Floats) -> tuple[Floats, Floats]:
+    """The symmetric root of a covariance, and its inverse."""
+    size, axes = np.linalg.eigh(cov)
     root = np.sqrt(np.maximum(size, _THIN))
-    return (axes / root) @ axes.T, (axes * root) @ axes.T
+    return (axes * root) @ axes.T, (axes / root) @ axes.T
+
+
+def _carrying(cov: Floats, wanted: Floats) -> Floats:
+    """What takes rows of one covariance to another and moves them least (Olkin and Pukelsheim 1982)."""
+    root, inverse = _roots(cov)
+    return inverse @ _roots(root @ wanted @ root)[0] @ inverse

@@ -49,6 +49,8 @@ def save_table(model: TableDiffusion, path: Path) -> None:
             arrays |= {f"forest/{number}/{name}": value for name, value in forest.arrays().items()}  # type: ignore[attr-defined]
     if isinstance(family, Denoise | Ranked) and family.ends is not None:
         arrays["ends"] = family.ends
+    if isinstance(family, Denoise) and family.stretch is not None:
+        arrays["stretch"] = family.stretch
     if isinstance(family, Boost):
         arrays["boost/mean"], arrays["boost/cov"] = family.denoiser.line
         for number, level in enumerate(family.denoiser.levels):
@@ -147,6 +149,7 @@ def _rebuilt(facts: Mapping[str, Any], path: Path) -> TableDiffusion:
         denoise = Denoise(table, **how, seed=model._seed)
         forests = [Forest.from_arrays(_part(arrays, f"forest/{number}/")) for number in range(told["levels"])]
         denoise.denoiser, denoise.spread = denoise.of(forests, told["data_std"]), np.array(told["spread"])
+        denoise.stretch = arrays.get("stretch")
         model._family = denoise
     if model.mode_ == "boost":
         boost = Boost(table, model._reveal, min_rows=told["min_rows"], seed=model._seed)

@@ -14,7 +14,7 @@ import caminito
 from caminito import TableDiffusion
 from caminito.data import TableCodec
 from caminito.estimators.coded import CodedTable
-from caminito.estimators.denoise_jumps import Denoise
+from caminito.estimators.denoise_jumps import Denoise, _carrying
 from caminito.estimators.table_choice import Trial, _Judge, candidates, distances, least_rows, tried
 from caminito.estimators.table_progress import watched
 
@@ -36,7 +36,7 @@ def bound(rows: int = 1200) -> pd.DataFrame:
 def family(frame: pd.DataFrame, **options) -> Denoise:
     matrix = TableCodec().fit(frame).encode(frame)
     table = CodedTable(matrix, TableCodec().fit(frame).columns_)
-    return Denoise(table, start=0.2, copies=3, trees=6, **options).fit()
+    return Denoise(table, **{"start": 0.2, "copies": 3, "trees": 6} | options).fit()
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,33 @@ def test_straightened_columns_have_the_law_of_the_training_rows(frame):
         error = np.sqrt(share * (1 - share) / 2000)
         assert abs((drawn[:, 3] == value).mean() - share) < 5 * error + 1 / 200  # quantiles are kept at 200 places
     assert drawn[:, 2].min() >= frame["z"].min() and drawn[:, 2].max() <= frame["z"].max()
+
+
+def test_lines_through_straightened_samples_are_those_through_the_rows():
+    rng = np.random.default_rng(0)
+    a, b, c, d, e = rng.standard_normal((5, 2000))
+    y = np.exp(0.5 * b)
+    w = 0.7 * a + 0.5 * y + 0.15 * d  # nearly said by the two others: its slope is known to .58 / .15 / sqrt(n)
+    frame = pd.DataFrame({"a": a, "y": y, "w": w, "t": a - 2 * w + y + 0.5 * e + 0.3 * c})
+    one = family(frame, along=True, start=0.5)
+
+    def slopes(rows) -> np.ndarray:
+        return np.linalg.lstsq(np.column_stack([np.ones(len(rows)), rows[:, :-1]]), rows[:, -1])[0]
+
+    true, error = slopes(one.table.matrix), 0.58 / 0.15 / np.sqrt(8000)  # of as many walks
+    assert np.abs(slopes(one.straighten().draw(20_000, seed=2)) - true).max() < 1.5 * error
+    one.along, one.stretch = False, None  # quantiles alone
+    assert np.abs(slopes(one.straighten().draw(20_000, seed=2)) - true).max() > 2.5 * error
+
+
+@pytest.mark.parametrize("least", [1.0, 1e-4])
+def test_one_covariance_is_carried_to_another_by_a_symmetric_map(least):
+    rng = np.random.default_rng(0)
+    cov, wanted = (half @ half.T + least * np.eye(4) for half in (rng.standard_normal((4, 3)) for _ in range(2)))
+    carrying = _carrying(cov, wanted)
+    np.testing.assert_allclose(carrying @ cov @ carrying, wanted, atol=1e-8)
+    np.testing.assert_allclose(carrying, carrying.T, atol=1e-8)
+    assert np.linalg.eigvalsh(carrying).min() > 0  # the gradient of a convex function: it moves rows least
 
 
 def test_a_saved_model_draws_the_same_straightened_rows(frame, tmp_path):
