@@ -134,13 +134,48 @@ def test_leaves_that_donors_are_from_have_as_many_different_rows_as_asked(rows):
     model = TableDiffusion(mode="reveal", privacy_k=12, random_state=0).fit(frame)
     model.impute(frame.assign(v=np.nan), n_draws=25)
     least = min(12, len(frame.drop_duplicates()))
-    for (column, first), forest in model._imputer._forests.items():
+    for (column, kind), forest in model._imputer._forests.items():
         assert len(forest) == 12
-        for grown in forest if not first else []:
+        for grown in forest if kind != "masked" else []:
             leaves = grown.tree.feature < 0
             for begin, end in zip(grown.tree.first[leaves], grown.tree.last[leaves]):
                 donors = grown.rows[grown.tree.order[begin:end]]
                 assert len(np.unique(model._imputer.table.codes[donors], axis=0)) >= least
+
+
+def near_sums(rows: int, seed: int) -> pd.DataFrame:
+    """c is a sum of a and b but for a tenth, 2 less for one of two kinds; d is a product, which no line says."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.standard_normal((2, rows))
+    kind = rng.choice(["x", "y"], rows)
+    c = a - 2 * b - 2 * (kind == "y") + 0.1 * rng.standard_normal(rows)
+    return pd.DataFrame({"a": a, "b": b, "kind": kind, "c": c, "d": np.where(kind == "x", 1, -1) * np.round(4 * a)})
+
+
+def test_columns_that_are_nearly_sums_of_others_are_filled_to_what_lines_leave(monkeypatch):
+    train, frame = near_sums(1000, 0), near_sums(200, 1)
+    holes = frame.assign(c=np.nan)
+    model = TableDiffusion(mode="reveal", random_state=0).fit(train)
+    draws = np.stack([full["c"] for full in model.impute(holes, n_draws=20, random_state=0)])
+    middle = model.impute(holes, how="centre")["c"]
+    assert model._imputer._leads == {3: True}
+    assert np.isin(draws, train["c"]).all()
+    inner = np.abs(frame["c"] - train["c"].mean()) < 2 * train["c"].std()  # beyond, values are far from each other
+    assert 0.1 < np.sqrt(np.mean((middle - frame["c"])[inner] ** 2)) < 0.13
+    assert 0.08 < draws.std(axis=0)[inner].mean() < 0.2
+    monkeypatch.setattr(model._imputer, "_leads", {3: False})
+    monkeypatch.setattr(model._imputer, "_forests", {})
+    steps = model.impute(holes, how="centre")["c"]
+    assert np.sqrt(np.mean((steps - frame["c"])[inner] ** 2)) > 0.2  # by trees alone
+
+
+def test_columns_that_lines_say_little_of_are_filled_by_trees_alone():
+    train, holes = near_sums(1000, 0), near_sums(50, 1)
+    holes["d"] = np.nan
+    model = TableDiffusion(mode="reveal", random_state=0).fit(train)
+    full = model.impute(holes, random_state=0)
+    assert model._imputer._leads == {4: False}
+    assert np.isin(full["d"], train["d"]).all()
 
 
 def test_centres_are_medians_and_the_most_frequent():
