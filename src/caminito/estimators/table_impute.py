@@ -5,10 +5,11 @@ bootstrap); a hole takes its value from a donor of the leaf of one of them. Dono
 What other columns lack is filled first by trees that were shown rows with holes, then drawn again in sweeps, given all
 else. A centre is the same with the median of many donors of more trees, or the most frequent of them, in place of one.
 
-Trees say steps; where columns are nearly sums of others a line says more. Trees of a number may say what the line
-through the others leaves of it: a hole then takes what its own line says and what a donor's line, fitted without the
-donor, leaves of the donor, and the nearest value that the column has. Which of the two is better is found on a third of
-the rows, said by trees of the others; in few rows lines are taken that say a fifth of their column.
+Trees say steps; where columns are nearly sums of others a line says more. The first trees of a number, and those of its
+centre, may say what the line through the others leaves of it: a hole then takes what its own line says and what a
+donor's line, fitted without the donor, leaves of the donor, and the nearest value that the column has. Which of the two
+is better is found on a fifth of the rows, said by trees of the others (the continuous ranked probability score); in few
+rows lines are taken that say a fifth of their column.
 
 Draws of one cell are each as likely as donors are, and together they fill their range evenly, as the points of a
 lattice do. The points of five draws change places among them, on their own for each cell and sweep, so that what is
@@ -16,10 +17,9 @@ drawn in one column says of another what it should and no more: place k is a k +
 
 Up to ten draws use four trees of each column, the next ten four others, and so on up to sixteen: a draw is the
 same however many follow. The first four find their splits on all rows. Splits make the rows that they are found on look
-more alike than others are, and intervals of such donors alone are too narrow: two thirds of the rows find the splits of
-the other trees, whose donors are those and the rest, which come as new rows do. In small tables they would find the
-same few donors again, fewer than the 39 that an interval of 95 % takes, and so have larger leaves there; of what lines
-leave, which is spread more alike, they are as large as that everywhere.
+more alike than others are, and intervals of such donors alone are too narrow: four fifths of the rows find the splits
+of the other trees, whose donors are those and the rest, which come as new rows do. In small tables they would find the
+same few donors again, fewer than the 39 that an interval of 95 % takes, and so have larger leaves there.
 Source: van Buuren and Groothuis-Oudshoorn 2011 (chained equations); Burgette and Reiter 2010 (trees in them);
 Rubin 1981 (the Bayesian bootstrap); Athey and Imbens 2016 (donors that found no split); Meinshausen 2006 (intervals by
 forests); Stekhoven and Buehlmann 2012 (centres by forests); Roberts 2018 (the lattice); Quinlan 1992 (trees and lines).
@@ -49,14 +49,14 @@ Floats = NDArray[np.float64]
 _STEP = 1000  # of its draws, apart from those of samples
 _ROWS, _SHARE = 5000, 8  # that a tree is grown on, at most: so many, or an eighth of them
 _FEATURES = 12  # columns that a split is looked for among, at most
-_SHOWN = 2 / 3  # of the rows, which splits of further trees are found on
+_SHOWN = 4 / 5  # of the rows, which splits of further trees are found on
 _SMALL, _LEAST = 1500, 8  # leaves of further trees have 1500 / n rows of a table of n, and at most 8 for that
-_SPREAD = 40  # rows of them where trees say what lines leave
 _APART = np.array([0.7548776662466927, 0.5698402909980532])  # of a tree and of a donor, from one draw to the next
 _TOGETHER = 5  # draws that change places: a prime
 _FEW, _FORESTS = 10, 4  # draws that use the same trees; how many times other trees, if there are so many draws
 _CELLS = 1 << 22  # that are drawn at once, at most
-_TELLING, _SAID = 500, 0.2  # rows from which a third of them tell; share of a column that else its line says at least
+_TELLING, _SAID = 500, 0.2  # rows from which a fifth of them tell; share of a column that else its line says at least
+_BETTER = 0.95  # error of trees with lines there over that of trees alone, below which they are taken
 _DRAWN, _MASKED, _CENTRAL = _KINDS = ("drawn", "masked", "central")  # of trees
 _CENTRE_TREES, _CENTRE_SWEEPS, _CENTRE_DONORS = 16, 3, 5  # donors of each tree
 
@@ -131,7 +131,8 @@ class Imputer:
             u = self._uniforms(seed, sweep, where, draws)
 
             def drawn(column: int, rows: NDArray[np.intp], numbers: Floats | None, *, first: bool, u: Floats) -> Codes:
-                trees = self._forest(column, _MASKED if first else _DRAWN, (forest + 1) * self.trees)[-self.trees :]
+                count = self._begun if first else self.trees
+                trees = self._forest(column, _MASKED if first else _DRAWN, (forest + 1) * count)[-count:]
                 return self._donated(trees, column, codes[rows], numbers, u[rows, column])
 
             self._sweep(codes, holes, partial(drawn, first=sweep == 0, u=u), first=sweep == 0)
@@ -144,9 +145,11 @@ class Imputer:
         holes, codes = np.isnan(matrix[where]), self.table.places(matrix[where])
 
         def middle(column: int, rows: NDArray[np.intp], numbers: Floats | None, *, first: bool) -> Codes:
-            trees = self._forest(column, _MASKED if first else _DRAWN, self.trees)
-            if not first:
-                trees = trees + self._forest(column, _CENTRAL, _CENTRE_TREES - self.trees)
+            if first:
+                trees = self._forest(column, _MASKED, self._begun)
+            else:
+                further = self._forest(column, _CENTRAL, _CENTRE_TREES - self.trees)
+                trees = self._forest(column, _DRAWN, self.trees) + further
             return self._middle(trees, column, codes[rows], numbers)
 
         for sweep in range(_CENTRE_SWEEPS + 1 if len(where) else 0):
@@ -215,9 +218,10 @@ class Imputer:
             if kind == _MASKED:
                 forest.append(self._masked_tree(column, self._whole, rng))
             else:
-                share = _SHOWN if kind == _DRAWN and number >= self.trees else 1.0
-                lines = self._line(number + self.trees * (kind == _CENTRAL)) if self._led(column) else None
-                forest.append(self._tree(column, self._whole, rng, share=share, lines=lines))
+                further = kind == _DRAWN and number >= self.trees
+                led = not further and self._led(column)
+                lines = self._line(number + self.trees * (kind == _CENTRAL)) if led else None
+                forest.append(self._tree(column, self._whole, rng, share=_SHOWN if further else 1.0, lines=lines))
         return forest[:trees]
 
     def _tree(
@@ -237,7 +241,7 @@ class Imputer:
         if share == 1:
             return self._grown(column, codes[rows], rows, weights, rng, lines=lines)
         shown = np.sort(rng.permutation(len(rows))[: math.ceil(share * len(rows))])
-        least = _SPREAD if lines else min(_LEAST, round(_SMALL / self.table.weights[rows].sum()))
+        least = min(_LEAST, round(_SMALL / self.table.weights[rows].sum()))
         return self._grown(column, codes[rows], rows, weights, rng, shown, least, lines)
 
     def _masked_tree(self, column: int, codes: Codes, rng: np.random.Generator) -> _Grown:
@@ -253,6 +257,11 @@ class Imputer:
 
     def _donors(self, column: int) -> NDArray[np.intp]:
         return np.flatnonzero(self.table.codes[:, column] >= 0)
+
+    @property
+    def _begun(self) -> int:
+        """Trees of a first sweep: of many rows half as many say as much."""
+        return self.trees if len(self.table.codes) < _SMALL else (self.trees + 1) // 2
 
     @property
     def _most(self) -> int:
@@ -281,7 +290,7 @@ class Imputer:
         return lines.standard(self.table.matrix[rows, column], place) - lines.said(numbers, place)
 
     def _led(self, column: int) -> bool:
-        """Whether trees say what the line leaves of a column: if they say a third of its rows better then, or, where
+        """Whether trees say what the line leaves of a column: if they say a fifth of its rows better then, or, where
         there are too few rows to tell, if the line says a fair share of it.
         """
         if column not in self._leads:
@@ -302,14 +311,18 @@ class Imputer:
         order = rng.permutation(len(rows))
         cut = math.ceil(_SHOWN * len(rows))
         shown, aside = rows[np.sort(order[:cut])], order[cut:]
-        codes, half, errors = self._whole[rows[aside]], np.full(len(aside), 0.5), []
+        codes, errors = self._whole[rows[aside]], []
+        even = np.tile((np.arange(_CENTRE_DONORS) + 0.5) / _CENTRE_DONORS, len(aside))
         numbers = self.table.numbers(codes)[:, self._lined]
         for each in (None, lines):
             grown = self._grown(column, self._whole[shown], shown, self.table.weights[shown], rng, lines=each)
-            found = self._given(grown, column, grown.tree.leaf(codes), half, numbers)
-            off = np.abs(self.table.values[column][found] - true[aside])
-            errors.append(np.average(off, weights=weights[aside]))
-        return bool(errors[1] < errors[0])
+            leaves = np.repeat(grown.tree.leaf(codes), _CENTRE_DONORS)
+            found = self._given(grown, column, leaves, even, numbers).reshape(len(aside), _CENTRE_DONORS)
+            drawn = self.table.values[column][found]
+            apart = np.abs(drawn[:, :, None] - drawn[:, None]).mean(axis=(1, 2)) / 2
+            score = np.abs(drawn - true[aside, None]).mean(axis=1) - apart
+            errors.append(np.average(score, weights=weights[aside]))
+        return bool(errors[1] < _BETTER * errors[0])
 
     def _grown(
         self,

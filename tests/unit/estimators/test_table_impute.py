@@ -156,13 +156,13 @@ def test_columns_that_are_nearly_sums_of_others_are_filled_to_what_lines_leave(m
     train, frame = near_sums(1000, 0), near_sums(200, 1)
     holes = frame.assign(c=np.nan)
     model = TableDiffusion(mode="reveal", random_state=0).fit(train)
-    draws = np.stack([full["c"] for full in model.impute(holes, n_draws=20, random_state=0)])
+    draws = np.stack([full["c"] for full in model.impute(holes, n_draws=10, random_state=0)])
     middle = model.impute(holes, how="centre")["c"]
     assert model._imputer._leads == {3: True}
     assert np.isin(draws, train["c"]).all()
     inner = np.abs(frame["c"] - train["c"].mean()) < 2 * train["c"].std()  # beyond, values are far from each other
     assert 0.1 < np.sqrt(np.mean((middle - frame["c"])[inner] ** 2)) < 0.13
-    assert 0.08 < draws.std(axis=0)[inner].mean() < 0.2
+    assert 0.06 < draws.std(axis=0)[inner].mean() < 0.12
     monkeypatch.setattr(model._imputer, "_leads", {3: False})
     monkeypatch.setattr(model._imputer, "_forests", {})
     steps = model.impute(holes, how="centre")["c"]
@@ -170,7 +170,7 @@ def test_columns_that_are_nearly_sums_of_others_are_filled_to_what_lines_leave(m
 
 
 def test_columns_that_lines_say_little_of_are_filled_by_trees_alone():
-    train, holes = near_sums(1000, 0), near_sums(50, 1)
+    train, holes = near_sums(400, 0), near_sums(50, 1)
     holes["d"] = np.nan
     model = TableDiffusion(mode="reveal", random_state=0).fit(train)
     full = model.impute(holes, random_state=0)
