@@ -233,14 +233,14 @@ def _covariance(scaled: Floats, weights: Floats | None = None) -> Floats:
     return np.atleast_2d(np.cov(scaled.T, aweights=weights, bias=True))
 
 
-def _roots(cov: Floats) -> tuple[Floats, Floats]:
-    """The symmetric root of a covariance, and its inverse."""
+def _roots(cov: Floats, least: float = _THIN) -> tuple[Floats, Floats]:
+    """The symmetric root of a covariance whose variances are taken to be so large at least, and its inverse."""
     size, axes = np.linalg.eigh(cov)
-    root = np.sqrt(np.maximum(size, _THIN))
+    root = np.sqrt(np.maximum(size, least))
     return (axes * root) @ axes.T, (axes / root) @ axes.T
 
 
 def _carrying(cov: Floats, wanted: Floats) -> Floats:
-    """What takes rows of one covariance to another and moves them least (Olkin and Pukelsheim 1982)."""
+    """What takes rows of one covariance to another one and moves them least (Olkin and Pukelsheim 1982)."""
     root, inverse = _roots(cov)
-    return inverse @ _roots(root @ wanted @ root)[0] @ inverse
+    return inverse @ _roots(root @ wanted @ root, _THIN**2)[0] @ inverse

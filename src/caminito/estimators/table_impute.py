@@ -6,8 +6,8 @@ What other columns lack is filled first by trees that were shown rows with holes
 else. A centre is the same with the median of many donors of more trees, or the most frequent of them, in place of one.
 
 Trees say steps; where columns are nearly sums of others a line says more. The first trees of a number, and those of its
-centre, may say what the line through the others leaves of it: a hole then takes what its own line says and what a
-donor's line, fitted without the donor, leaves of the donor, and the nearest value that the column has. Which of the two
+centre, may say what the line through the others leaves of it: a hole then takes the value of the column that is nearest
+to what its own line says and what the line of a donor, fitted without the donor, leaves of the donor. Which of the two
 is better is found on a fifth of the rows, said by trees of the others (the continuous ranked probability score); in few
 rows lines are taken that say a fifth of their column.
 
@@ -39,7 +39,7 @@ from scipy.stats import mode
 from caminito._random import Stream, uniform
 from caminito.denoiser import Codes, LeafTree
 from caminito.estimators.coded import CodedTable
-from caminito.estimators.lines import Lines
+from caminito.estimators.lines import TableLines
 from caminito.training import fit_leaves
 
 __all__ = ["Imputer"]
@@ -50,6 +50,7 @@ _STEP = 1000  # of its draws, apart from those of samples
 _ROWS, _SHARE = 5000, 8  # that a tree is grown on, at most: so many, or an eighth of them
 _FEATURES = 12  # columns that a split is looked for among, at most
 _SHOWN = 4 / 5  # of the rows, which splits of further trees are found on
+_MANY = 1500  # rows from which a first sweep has half as many trees
 _SMALL, _LEAST = 1500, 8  # leaves of further trees have 1500 / n rows of a table of n, and at most 8 for that
 _APART = np.array([0.7548776662466927, 0.5698402909980532])  # of a tree and of a donor, from one draw to the next
 _TOGETHER = 5  # draws that change places: a prime
@@ -63,12 +64,12 @@ _CENTRE_TREES, _CENTRE_SWEEPS, _CENTRE_DONORS = 16, 3, 5  # donors of each tree
 
 @dataclass(frozen=True)
 class _Grown:
-    """A tree and the rows of the table that it was grown on; the lines, where it says what they leave, and that."""
+    """A tree and the rows of the table that it was grown on; where it says what lines leave of them, that and which."""
 
     tree: LeafTree
     rows: NDArray[np.intp]
-    lines: Lines | None = None
     left: Floats | None = None
+    lines: int = 0
 
 
 class Imputer:
@@ -102,8 +103,7 @@ class Imputer:
         share = (table.codes < 0).mean(axis=0)
         self.order = sorted(self.among, key=lambda column: (share[column], column))
         self._forests: dict[tuple[int, str], list[_Grown]] = {}
-        self._leads: dict[int, bool] = {}
-        self._lines: dict[int, Lines] = {}
+        self._by_lines: dict[int, bool] = {}
 
     def fill(self, matrix: Floats, seed: int, draws: int = 1) -> Floats:
         """Rows with holes, NaN, without them, `draws` times; shape (draws, n, p).
@@ -125,57 +125,60 @@ class Imputer:
         self, matrix: Floats, where: NDArray[np.intp], seed: int, draws: NDArray[np.intp], forest: int
     ) -> Floats:
         """Rows number `where`, which all have holes, without them, by one of the forests; shape (draws, n, p)."""
-        holes = np.tile(np.isnan(matrix), (len(draws), 1))
-        codes = np.tile(self.table.places(matrix), (len(draws), 1))
+        known = np.tile(matrix, (len(draws), 1))
+        holes, codes = np.isnan(known), np.tile(self.table.places(matrix), (len(draws), 1))
         for sweep in range(self.sweeps + 1):
+            trees = partial(self._of_draws, forest=forest, first=sweep == 0)
             u = self._uniforms(seed, sweep, where, draws)
-
-            def drawn(column: int, rows: NDArray[np.intp], numbers: Floats | None, *, first: bool, u: Floats) -> Codes:
-                count = self._begun if first else self.trees
-                trees = self._forest(column, _MASKED if first else _DRAWN, (forest + 1) * count)[-count:]
-                return self._donated(trees, column, codes[rows], numbers, u[rows, column])
-
-            self._sweep(codes, holes, partial(drawn, first=sweep == 0, u=u), first=sweep == 0)
-        numbers = np.where(holes, self.table.numbers(codes), np.tile(matrix, (len(draws), 1)))
+            self._sweep(codes, holes, known, trees, u, by_lines=sweep > 0 and forest == 0)
+        numbers = np.where(holes, self.table.numbers(codes), known)
         return np.asarray(numbers.reshape(len(draws), *matrix.shape))
 
     def centre(self, matrix: Floats) -> Floats:
         """Rows with holes, NaN, without them: medians, and the most frequent of what has no order; shape (n, p)."""
         where = np.flatnonzero(np.isnan(matrix[:, self.among]).any(axis=1))
-        holes, codes = np.isnan(matrix[where]), self.table.places(matrix[where])
-
-        def middle(column: int, rows: NDArray[np.intp], numbers: Floats | None, *, first: bool) -> Codes:
-            if first:
-                trees = self._forest(column, _MASKED, self._begun)
-            else:
-                further = self._forest(column, _CENTRAL, _CENTRE_TREES - self.trees)
-                trees = self._forest(column, _DRAWN, self.trees) + further
-            return self._middle(trees, column, codes[rows], numbers)
-
+        known = matrix[where]
+        holes, codes = np.isnan(known), self.table.places(known)
         for sweep in range(_CENTRE_SWEEPS + 1 if len(where) else 0):
-            self._sweep(codes, holes, partial(middle, first=sweep == 0), first=sweep == 0)
+            trees = partial(self._of_centre, first=sweep == 0)
+            self._sweep(codes, holes, known, trees, None, by_lines=sweep > 0)
         found = matrix.copy()
-        found[where] = np.where(holes, self.table.numbers(codes), matrix[where])
+        found[where] = np.where(holes, self.table.numbers(codes), known)
         return found
+
+    def _of_draws(self, column: int, *, forest: int, first: bool) -> list[_Grown]:
+        count = self._begun if first else self.trees
+        return self._forest(column, _MASKED if first else _DRAWN, (forest + 1) * count)[-count:]
+
+    def _of_centre(self, column: int, *, first: bool) -> list[_Grown]:
+        if first:
+            return self._forest(column, _MASKED, self._begun)
+        return self._forest(column, _DRAWN, self.trees) + self._forest(column, _CENTRAL, _CENTRE_TREES - self.trees)
 
     def _sweep(
         self,
         codes: Codes,
         holes: NDArray[np.bool_],
-        fill: Callable[[int, NDArray[np.intp], Floats | None], Codes],
+        known: Floats,
+        trees: Callable[[int], Sequence[_Grown]],
+        u: Floats | None,
         *,
-        first: bool,
+        by_lines: bool,
     ) -> None:
-        """Fill the holes of codes, column by column, given the numbers that lines are drawn through: there are holes in
-        them in the first sweep, and none are given.
+        """Fill the holes of codes, column by column, by donors that u says, or without it by the middle of many; all
+        else is known. Lines are for sweeps that find no holes any more.
         """
         columns = [(column, rows) for column in self.order if len(rows := np.flatnonzero(holes[:, column]))]
-        led = set() if first else {column for column, _ in columns if self._led(column)}
-        numbers = self.table.numbers(codes)[:, self._lined] if led else None
+        said = {column for column, _ in columns if by_lines and self._said_by_lines(column)}
+        numbers = np.where(holes, self.table.numbers(codes), known)[:, self._lines.columns] if said else None
         for column, rows in columns:
-            codes[rows, column] = fill(column, rows, None if numbers is None or column not in led else numbers[rows])
-            if numbers is not None and column in self._lined:
-                numbers[rows, self._lined.index(column)] = self.table.values[column][codes[rows, column]]
+            seen = numbers[rows] if numbers is not None and column in said else None
+            if u is None:
+                codes[rows, column] = self._middle(trees(column), column, codes[rows], seen)
+            else:
+                codes[rows, column] = self._donated(trees(column), column, codes[rows], seen, u[rows, column])
+            if numbers is not None and column in self._lines.columns:
+                numbers[rows, self._lines.columns.index(column)] = self.table.values[column][codes[rows, column]]
 
     def _uniforms(self, seed: int, sweep: int, where: NDArray[np.intp], draws: NDArray[np.intp]) -> Floats:
         """Two for each cell of each draw: which tree, and which donor; shape (draws * n, p, 2)."""
@@ -219,8 +222,8 @@ class Imputer:
                 forest.append(self._masked_tree(column, self._whole, rng))
             else:
                 further = kind == _DRAWN and number >= self.trees
-                led = not further and self._led(column)
-                lines = self._line(number + self.trees * (kind == _CENTRAL)) if led else None
+                by_lines = not further and self._said_by_lines(column)
+                lines = number + self.trees * (kind == _CENTRAL) if by_lines else None
                 forest.append(self._tree(column, self._whole, rng, share=_SHOWN if further else 1.0, lines=lines))
         return forest[:trees]
 
@@ -231,18 +234,16 @@ class Imputer:
         rng: np.random.Generator,
         *,
         share: float = 1.0,
-        lines: Lines | None = None,
+        lines: int | None = None,
     ) -> _Grown:
         """One that says a column, where it was observed, from the others as in `codes`; a share finds splits."""
-        rows = self._donors(column)
-        if len(rows) > self._most:
-            rows = np.sort(rng.choice(rows, self._most, replace=False))
+        rows = self._some_donors(column, rng)
         weights = np.maximum(rng.gamma(self.table.weights[rows]), 1e-12)
         if share == 1:
             return self._grown(column, codes[rows], rows, weights, rng, lines=lines)
         shown = np.sort(rng.permutation(len(rows))[: math.ceil(share * len(rows))])
         least = min(_LEAST, round(_SMALL / self.table.weights[rows].sum()))
-        return self._grown(column, codes[rows], rows, weights, rng, shown, least, lines)
+        return self._grown(column, codes[rows], rows, weights, rng, shown, least)
 
     def _masked_tree(self, column: int, codes: Codes, rng: np.random.Generator) -> _Grown:
         """One that knows rows without the columns that are filled later: each row lacks a share of its own of them."""
@@ -258,69 +259,51 @@ class Imputer:
     def _donors(self, column: int) -> NDArray[np.intp]:
         return np.flatnonzero(self.table.codes[:, column] >= 0)
 
+    def _some_donors(self, column: int, rng: np.random.Generator) -> NDArray[np.intp]:
+        rows = self._donors(column)
+        return rows if len(rows) <= self._most else np.sort(rng.choice(rows, self._most, replace=False))
+
     @property
     def _begun(self) -> int:
         """Trees of a first sweep: of many rows half as many say as much."""
-        return self.trees if len(self.table.codes) < _SMALL else (self.trees + 1) // 2
+        return self.trees if len(self.table.codes) < _MANY else (self.trees + 1) // 2
 
     @property
     def _most(self) -> int:
         return max(_ROWS, len(self.table.codes) // _SHARE)
 
     @cached_property
-    def _lined(self) -> list[int]:
-        """Columns that lines are drawn through."""
-        return [j for j in self.among if self.table.ordered[j] and len(self.table.values[j]) > 1]
+    def _lines(self) -> TableLines:
+        return TableLines(self.table, self._whole, self.among, self.seed)
 
-    def _line(self, number: int) -> Lines:
-        """Lines through the rows, or through some of very many, with weights of their own draw."""
-        if number not in self._lines:
-            rng, rows = np.random.default_rng([self.seed, Stream.TABLE, len(_KINDS), number]), len(self.table.codes)
-            some = np.arange(rows) if rows <= _ROWS else np.sort(rng.choice(rows, _ROWS, replace=False))
-            weights = np.maximum(rng.gamma(self.table.weights[some]), 1e-12)
-            self._lines[number] = Lines.of(self.table.numbers(self._whole[some])[:, self._lined], weights)
-        return self._lines[number]
-
-    def _left(self, column: int, rows: NDArray[np.intp], lines: Lines) -> Floats:
-        """What lines leave of a column, each of them without the row itself; of very many no row says much."""
-        place = self._lined.index(column)
-        if len(self.table.codes) <= _ROWS:
-            return lines.left[rows, place]
-        numbers = self.table.numbers(self._whole[rows])[:, self._lined]
-        return lines.standard(self.table.matrix[rows, column], place) - lines.said(numbers, place)
-
-    def _led(self, column: int) -> bool:
-        """Whether trees say what the line leaves of a column: if they say a fifth of its rows better then, or, where
-        there are too few rows to tell, if the line says a fair share of it.
+    def _said_by_lines(self, column: int) -> bool:
+        """Whether first trees say what lines leave of a column: if they say a fifth of its rows better then, or, where
+        there are too few rows to tell, if lines say a fair share of it.
         """
-        if column not in self._leads:
-            kind, values = self.table.columns[column].kind, len(self.table.values[column])
-            numbers = column in self._lined and kind != "boolean" and values > 2
-            self._leads[column] = bool(numbers) and self._better_led(column)
-        return self._leads[column]
+        if column not in self._by_lines:
+            kind, values = self.table.columns[column].kind, self.table.values[column]
+            numbers = column in self._lines.columns and kind != "boolean" and len(values) > 2
+            self._by_lines[column] = numbers and self._better_by_lines(column)
+        return self._by_lines[column]
 
-    def _better_led(self, column: int) -> bool:
-        rng, rows = np.random.default_rng([self.seed, Stream.TABLE, len(_KINDS) + 1, column]), self._donors(column)
-        if len(rows) > self._most:
-            rows = np.sort(rng.choice(rows, self._most, replace=False))
-        weights, true, lines = self.table.weights[rows], self.table.matrix[rows, column], self._line(0)
+    def _better_by_lines(self, column: int) -> bool:
+        rng = np.random.default_rng([self.seed, Stream.TABLE, len(_KINDS) + 1, column])
+        rows = self._some_donors(column, rng)
+        weights = self.table.weights[rows]
+        standard, left = (of(0, column, rows) for of in (self._lines.standard, self._lines.left))
         if len(rows) < _TELLING:
-            standard = lines.standard(true, self._lined.index(column))
-            remains = np.average(self._left(column, rows, lines) ** 2, weights=weights)
-            return bool(remains < (1 - _SAID) * np.average(standard**2, weights=weights))
+            remains, whole = (np.average(each**2, weights=weights) for each in (left, standard))
+            return bool(remains < (1 - _SAID) * whole)
         order = rng.permutation(len(rows))
         cut = math.ceil(_SHOWN * len(rows))
         shown, aside = rows[np.sort(order[:cut])], order[cut:]
-        codes, errors = self._whole[rows[aside]], []
-        even = np.tile((np.arange(_CENTRE_DONORS) + 0.5) / _CENTRE_DONORS, len(aside))
-        numbers = self.table.numbers(codes)[:, self._lined]
-        for each in (None, lines):
-            grown = self._grown(column, self._whole[shown], shown, self.table.weights[shown], rng, lines=each)
-            leaves = np.repeat(grown.tree.leaf(codes), _CENTRE_DONORS)
-            found = self._given(grown, column, leaves, even, numbers).reshape(len(aside), _CENTRE_DONORS)
+        codes, true, errors = self._whole[rows[aside]], self.table.matrix[rows[aside], column], []
+        for lines in (None, 0):
+            grown = self._grown(column, self._whole[shown], shown, self.table.weights[shown], rng, lines=lines)
+            found = self._several(grown, column, codes, (standard - left)[aside])
             drawn = self.table.values[column][found]
             apart = np.abs(drawn[:, :, None] - drawn[:, None]).mean(axis=(1, 2)) / 2
-            score = np.abs(drawn - true[aside, None]).mean(axis=1) - apart
+            score = np.abs(drawn - true[:, None]).mean(axis=1) - apart
             errors.append(np.average(score, weights=weights[aside]))
         return bool(errors[1] < _BETTER * errors[0])
 
@@ -333,7 +316,7 @@ class Imputer:
         rng: np.random.Generator,
         shown: NDArray[np.intp] | None = None,
         least: int = 0,
-        lines: Lines | None = None,
+        lines: int | None = None,
     ) -> _Grown:
         """The tree of a column, or of what lines leave of it, from rows as they are seen; donors of a leaf stand in the
         order of what it says.
@@ -341,7 +324,7 @@ class Imputer:
         Splits are found on those `shown`, places in that order. Leaves have `least` rows even where `min_rows` is less.
         """
         table, least = self.table, max(self.min_rows, least, 1 if weights is not None else 3)
-        left = None if lines is None else self._left(column, rows, lines)
+        left = None if lines is None else self._lines.left(lines, column, rows)
         sort = np.argsort(table.codes[rows, column] if left is None else left, kind="stable")
         seen, rows = seen[sort], rows[sort]
         weights = None if weights is None else weights[sort]
@@ -359,16 +342,25 @@ class Imputer:
             shown=shown,
             seed=int(rng.integers(2**31)),
         )
-        return _Grown(tree, rows, lines, left)
+        return _Grown(tree, rows, left, lines or 0)
 
-    def _given(self, grown: _Grown, column: int, leaves: NDArray[np.intp], u: Floats, numbers: Floats | None) -> Codes:
+    def _given(self, grown: _Grown, column: int, leaves: NDArray[np.intp], u: Floats, said: Floats | None) -> Codes:
         """Codes of the column from a donor of each leaf; where the tree says what lines leave, with what they say."""
         donors = grown.tree.donors(leaves, u).rows
-        if grown.lines is None or grown.left is None or numbers is None:
+        if grown.left is None or said is None:
             return np.asarray(self.table.codes[grown.rows[donors], column])
-        place = self._lined.index(column)
-        said = np.repeat(grown.lines.said(numbers, place), len(donors) // len(numbers))
-        return self.table.place(column, grown.lines.number(said + grown.left[donors], place))
+        return self._lines.place(grown.lines, column, said + grown.left[donors])
+
+    def _said(self, grown: _Grown, column: int, numbers: Floats | None) -> Floats | None:
+        """What the lines of a tree say of the column."""
+        return None if numbers is None or grown.left is None else self._lines.said(grown.lines, column, numbers)
+
+    def _several(self, grown: _Grown, column: int, codes: Codes, said: Floats | None) -> Codes:
+        """Codes of the column by donors evenly along the leaf of each row, shape (B, donors)."""
+        u = np.tile((np.arange(_CENTRE_DONORS) + 0.5) / _CENTRE_DONORS, len(codes))
+        leaves = np.repeat(grown.tree.leaf(codes), _CENTRE_DONORS)
+        said = None if said is None else np.repeat(said, _CENTRE_DONORS)
+        return self._given(grown, column, leaves, u, said).reshape(len(codes), _CENTRE_DONORS)
 
     def _donated(self, forest: Sequence[_Grown], column: int, codes: Codes, numbers: Floats | None, u: Floats) -> Codes:
         """Codes of the column, for each row from a donor of one tree."""
@@ -376,18 +368,13 @@ class Imputer:
         which = (u[:, 0] * len(forest)).astype(np.intp)
         for number, grown in enumerate(forest):
             mine = np.flatnonzero(which == number)
-            if len(mine):
-                known = None if numbers is None else numbers[mine]
-                found[mine] = self._given(grown, column, grown.tree.leaf(codes[mine]), u[mine, 1], known)
+            said = self._said(grown, column, None if numbers is None else numbers[mine])
+            found[mine] = self._given(grown, column, grown.tree.leaf(codes[mine]), u[mine, 1], said)
         return found
 
     def _middle(self, forest: Sequence[_Grown], column: int, codes: Codes, numbers: Floats | None) -> Codes:
         """Codes of the column, for each row the median of donors of all trees, or the most frequent of their codes."""
-        even = (np.arange(_CENTRE_DONORS) + 0.5) / _CENTRE_DONORS
-        u, each = np.tile(even, len(codes)), []
-        for grown in forest:
-            leaves = np.repeat(grown.tree.leaf(codes), _CENTRE_DONORS)
-            each.append(self._given(grown, column, leaves, u, numbers).reshape(len(codes), _CENTRE_DONORS))
+        each = [self._several(grown, column, codes, self._said(grown, column, numbers)) for grown in forest]
         drawn = np.sort(np.concatenate(each, axis=1), axis=1)
         if self.table.ordered[column]:
             return np.asarray(drawn[:, drawn.shape[1] // 2])
