@@ -558,7 +558,7 @@ PUBLISHED = {  # means of its results file; P_bias as a share
         "seconds": 273.0,
     },
 }
-PUBLISHED_IMPUTATION = {  # the same; distances over the 25 tables that have them: its means count two more, as 0
+PUBLISHED_IMPUTATION = {  # likewise; distances over the 25 tables that have one: the file has 0 for the two others
     "MissForest": {"MinMAE": 0.102, "AvgMAE": 0.122, "W_train": 0.311, "W_test": 1.796, "seconds": 190.0},
     "miceforest": {"MinMAE": 0.077, "AvgMAE": 0.131, "W_train": 0.328, "W_test": 1.803, "seconds": 155.0},
     "KNN1": {"MinMAE": 0.155, "AvgMAE": 0.155, "W_train": 0.410, "W_test": 1.832, "seconds": 0.7},

@@ -15,8 +15,8 @@ Draws of one cell are each as likely as donors are, and together they fill their
 lattice do. The points of five draws change places among them, on their own for each cell and sweep, so that what is
 drawn in one column says of another what it should and no more: place k is a k + b modulo 5.
 
-Up to ten draws use four trees of each column, the next ten four others, and so on up to sixteen: a draw is the
-same however many follow. The first four find their splits on all rows. Splits make the rows that they are found on look
+Up to ten draws use four trees of each column, the next ten four others, and so on up to sixteen (half as many to begin
+with, in many rows): a draw is the same however many follow. The first four find their splits on all rows. Splits make the rows that they are found on look
 more alike than others are, and intervals of such donors alone are too narrow: four fifths of the rows find the splits
 of the other trees, whose donors are those and the rest, which come as new rows do. In small tables they would find the
 same few donors again, fewer than the 39 that an interval of 95 % takes, and so have larger leaves there.
