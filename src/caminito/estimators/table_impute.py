@@ -16,10 +16,11 @@ lattice do. The points of five draws change places among them, on their own for 
 drawn in one column says of another what it should and no more: place k is a k + b modulo 5.
 
 Up to ten draws use four trees of each column, the next ten four others, and so on up to sixteen (half as many to begin
-with, in many rows): a draw is the same however many follow. The first four find their splits on all rows. Splits make the rows that they are found on look
-more alike than others are, and intervals of such donors alone are too narrow: four fifths of the rows find the splits
-of the other trees, whose donors are those and the rest, which come as new rows do. In small tables they would find the
-same few donors again, fewer than the 39 that an interval of 95 % takes, and so have larger leaves there.
+with, in many rows): a draw is the same however many follow. The first four find their splits on all rows. Splits make
+the rows that they are found on look more alike than others are, and intervals of such donors alone are too narrow: four
+fifths of the rows find the splits of the other trees, whose donors are those and the rest, which come as new rows do.
+In small tables they would find the same few donors again, fewer than the 39 that an interval of 95 % takes, and so have
+larger leaves there.
 Source: van Buuren and Groothuis-Oudshoorn 2011 (chained equations); Burgette and Reiter 2010 (trees in them);
 Rubin 1981 (the Bayesian bootstrap); Athey and Imbens 2016 (donors that found no split); Meinshausen 2006 (intervals by
 forests); Stekhoven and Buehlmann 2012 (centres by forests); Roberts 2018 (the lattice); Quinlan 1992 (trees and lines).
@@ -50,13 +51,14 @@ _STEP = 1000  # of its draws, apart from those of samples
 _ROWS, _SHARE = 5000, 8  # that a tree is grown on, at most: so many, or an eighth of them
 _FEATURES = 12  # columns that a split is looked for among, at most
 _SHOWN = 4 / 5  # of the rows, which splits of further trees are found on
-_MANY = 1500  # rows from which a first sweep has half as many trees
+_MANY = 1500  # rows from which a first sweep has half as many trees, and the table itself a sweep less
 _SMALL, _LEAST = 1500, 8  # leaves of further trees have 1500 / n rows of a table of n, and at most 8 for that
 _APART = np.array([0.7548776662466927, 0.5698402909980532])  # of a tree and of a donor, from one draw to the next
 _TOGETHER = 5  # draws that change places: a prime
 _FEW, _FORESTS = 10, 4  # draws that use the same trees; how many times other trees, if there are so many draws
 _CELLS = 1 << 22  # that are drawn at once, at most
-_TELLING, _SAID = 500, 0.2  # rows from which a fifth of them tell; share of a column that else its line says at least
+_TELLING, _TOLD = 500, 4000  # rows from which a fifth of them tell which is better, and that are asked at most
+_SAID = 0.2  # share of a column that its line says at least, where there are fewer
 _BETTER = 0.95  # error of trees with lines there over that of trees alone, below which they are taken
 _DRAWN, _MASKED, _CENTRAL = _KINDS = ("drawn", "masked", "central")  # of trees
 _CENTRE_TREES, _CENTRE_SWEEPS, _CENTRE_DONORS = 16, 3, 5  # donors of each tree
@@ -205,7 +207,8 @@ class Imputer:
         """The codes of the table itself without holes, each sweep by trees grown on the one before."""
         codes = self.table.codes.copy()
         holes, rng = codes < 0, np.random.default_rng([self.seed, Stream.TABLE])
-        for _ in range(self.sweeps + 1 if holes[:, self.among].any() else 0):
+        few = len(codes) < _MANY
+        for _ in range(self.sweeps + few if holes[:, self.among].any() else 0):
             for column in self.order:
                 rows = np.flatnonzero(holes[:, column])
                 if len(rows):
@@ -237,7 +240,7 @@ class Imputer:
         lines: int | None = None,
     ) -> _Grown:
         """One that says a column, where it was observed, from the others as in `codes`; a share finds splits."""
-        rows = self._some_donors(column, rng)
+        rows = self._some_donors(column, rng, self._most)
         weights = np.maximum(rng.gamma(self.table.weights[rows]), 1e-12)
         if share == 1:
             return self._grown(column, codes[rows], rows, weights, rng, lines=lines)
@@ -259,9 +262,9 @@ class Imputer:
     def _donors(self, column: int) -> NDArray[np.intp]:
         return np.flatnonzero(self.table.codes[:, column] >= 0)
 
-    def _some_donors(self, column: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    def _some_donors(self, column: int, rng: np.random.Generator, most: int) -> NDArray[np.intp]:
         rows = self._donors(column)
-        return rows if len(rows) <= self._most else np.sort(rng.choice(rows, self._most, replace=False))
+        return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))
 
     @property
     def _begun(self) -> int:
@@ -288,7 +291,7 @@ class Imputer:
 
     def _better_by_lines(self, column: int) -> bool:
         rng = np.random.default_rng([self.seed, Stream.TABLE, len(_KINDS) + 1, column])
-        rows = self._some_donors(column, rng)
+        rows = self._some_donors(column, rng, _TOLD)
         weights = self.table.weights[rows]
         standard, left = (of(0, column, rows) for of in (self._lines.standard, self._lines.left))
         if len(rows) < _TELLING:
