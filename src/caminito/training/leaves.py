@@ -98,7 +98,7 @@ def fit_leaves(
     def grow(rows: Rows, least: int) -> Any:
         seen, mass = columns_seen(codes[rows], columns, ranks), None if weights is None else weights[rows]
         tree = kind(min_samples_leaf=least, max_features=features, random_state=seed)
-        with config_context(assume_finite=True, skip_parameter_validation=True):  # a tenth of the time of a small tree
+        with config_context(assume_finite=True, skip_parameter_validation=True):  # of small trees, no small part
             tree = tree.fit(seen, wanted[rows], sample_weight=mass, check_input=False).tree_
         return tree, tree.apply(seen)
 
